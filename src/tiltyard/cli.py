@@ -1,0 +1,140 @@
+"""The command line: experiments and sweeps through Hydra, and a few commands of Tiltyard's own.
+
+    $ tiltyard model=lexical task=iot_tiny optimizer=bootstrap
+    $ tiltyard -m task=tatqa_tiny,iot_tiny optimizer=none,bootstrap
+    $ tiltyard report
+
+Exit codes: 0 done; 1 a job failed; 2 the input was wrong; 130 interrupted.
+"""
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from tiltyard.errors import InputError, TiltyardError
+
+INTERRUPTED = 130
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    debug = any(argument.lower() == "debug=true" for argument in arguments)
+    try:
+        _run(list(arguments))
+    except KeyboardInterrupt:
+        _say("interrupted; what was finished is kept")
+        return INTERRUPTED
+    except SystemExit as stop:
+        if not isinstance(stop.code, TiltyardError):
+            return _exit_code(stop.code)
+        return _report(stop.code, debug)
+    except TiltyardError as error:
+        return _report(error, debug)
+    except Exception as error:
+        from tiltyard.launching.hydra_errors import explain
+
+        explained = explain(error)
+        if explained is None:
+            raise
+        explained.__cause__ = error
+        return _report(explained, debug)
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    command = arguments[0] if arguments else ""
+    if command in COMMANDS:
+        COMMANDS[command](arguments[1:])
+    elif command and command.isidentifier():
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise InputError(
+            f"unknown command '{command}'",
+            f"{hint}commands are {', '.join(COMMANDS)}; options are written GROUP=OPTION",
+        )
+    else:
+        _experiment(arguments)
+
+
+def _experiment(arguments: list[str]) -> None:
+    """Hand the arguments to Hydra."""
+    import signal
+
+    import hydra
+
+    from tiltyard.config import register_resolvers
+    from tiltyard.launching.job import run_job
+    from tiltyard.shipped import config_folder
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach this module, which words them
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's pre-emption ends a run as Ctrl-C does
+    register_resolvers()
+    sys.argv[1:] = arguments
+    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(run_job)()
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _report_command(arguments: list[str]) -> None:
+    from tiltyard.reporting.command import report
+
+    report(arguments)
+
+
+def _ui_command(arguments: list[str]) -> None:
+    from tiltyard.tracking.command import ui
+
+    ui(arguments)
+
+
+def _doctor_command(arguments: list[str]) -> None:
+    from tiltyard.doctor import doctor
+
+    doctor(arguments)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "report": _report_command,
+    "ui": _ui_command,
+    "doctor": _doctor_command,
+}
+
+
+def _report(error: TiltyardError, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    _say(f"error: {error}")
+    return error.exit_code
+
+
+def _say(line: str) -> None:
+    from tiltyard.redaction import redact
+
+    print(redact(line), file=sys.stderr)  # noqa: T201 - this is what the user asked for
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code
+    _say(str(code))
+    return 1

@@ -1,0 +1,1 @@
+"""Launching: one Hydra job, and sweeps of many."""

@@ -1,0 +1,34 @@
+"""What a sweep's jobs know of their sweep: a small file in the sweep's folder.
+
+Jobs may run in other processes or on other machines; the folder is what they share.
+
+    >>> SweepIdentity("2026-11-20_18-00-00", parent_run_id="ab12…").save(folder)
+    >>> SweepIdentity.load(folder).id
+    '2026-11-20_18-00-00'
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class SweepIdentity:
+    """A sweep's id and its parent run."""
+
+    id: str
+    """Names the sweep: the tag ``tiltyard.sweep`` of every job's run."""
+    parent_run_id: str | None
+    """The tracked run that the jobs' runs are children of; None without tracking."""
+
+    def save(self, folder: Path) -> None:
+        """Write the identity into the sweep's folder."""
+        (folder / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the identity from the sweep's folder."""
+        return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))

@@ -1,0 +1,69 @@
+"""What an experiment found: its numbers, its name, and where its files stand.
+
+>>> result = ExperimentResult.load(Path("outputs/sweeps/2026-11-20_18-00-00/0_iot_tiny_lexical_none"))
+>>> result.metrics["score"]
+0.8
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+from tiltyard.config import ExperimentConfig, Labels
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """What an experiment found, and where it is kept."""
+
+    name: str
+    """``TASK/MODEL/OPTIMIZER[/SIMULATION]/sSEED``, the tracked run's name."""
+    labels: Labels
+    """What the chosen options are called."""
+    seed: int
+    fingerprint: str
+    """Equal for repetitions of one experiment; empty when the experiment failed before it was known."""
+    model_id: str
+    folder: Path
+    """Where the run's files stand."""
+    run_id: str | None
+    """The tracked run; None without tracking."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Everything that was measured, under the names that the tracked run uses."""
+    error: str = ""
+    """Why the experiment failed, in one line; empty when it did not."""
+    seconds: float = 0.0
+    """Wall time from start to end."""
+
+    @classmethod
+    def failed(cls, cfg: ExperimentConfig, folder: Path, error: str) -> Self:
+        """The result of an experiment that did not get to its end."""
+        return cls(run_name(cfg), cfg.labels, cfg.seed, "", "", folder, None, error=error)
+
+    def save(self) -> None:
+        """Write the result into its folder, atomically."""
+        path = self.folder / RESULT_FILE
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(self), default=str, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, path)  # noqa: PTH105 - says "atomic" to whoever reads it
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the result of the experiment that ran in a folder.
+
+        Raises:
+            OSError: There is none: the experiment did not end by itself.
+        """
+        plain = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        return cls(**{**plain, "labels": Labels(**plain["labels"]), "folder": Path(plain["folder"])})
+
+
+def run_name(cfg: ExperimentConfig) -> str:
+    """``TASK/MODEL/OPTIMIZER[/SIMULATION]/sSEED``."""
+    labels = cfg.labels
+    simulation = [] if labels.simulation == "none" else [labels.simulation]
+    return "/".join([labels.task, labels.model, labels.optimizer, *simulation, f"s{cfg.seed}"])

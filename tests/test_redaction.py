@@ -1,0 +1,48 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiltyard.redaction import MASK, is_secret_name, redact
+
+
+@pytest.mark.parametrize("name", ["api_key", "OPENAI_API_KEY", "HF_TOKEN", "model.password", "client_secret"])
+def test_names_of_secrets(name):
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "tokenizer", "keyword", "monkey", "limit"])
+def test_names_of_ordinary_options(name):
+    assert not is_secret_name(name)
+
+
+def test_values_of_secret_variables_are_masked(monkeypatch):
+    monkeypatch.setenv("GROQ_API_KEY", "abcdef-123456-long")
+    assert redact("401: key abcdef-123456-long was refused") == f"401: key {MASK} was refused"
+
+
+def test_a_secret_that_contains_another_is_masked_whole(monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "abcdefgh")
+    monkeypatch.setenv("B_TOKEN", "abcdefgh-ijklmnop")
+    assert redact("x abcdefgh-ijklmnop y") == f"x {MASK} y"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-abcdefghijklmnop",
+        "gsk_abcdefghijklmnop",
+        "hf_abcdefghijklmnop",
+        "Authorization: Bearer abc.def-ghi",
+        "https://user:hunter2@example.org/x",
+    ],
+)
+def test_texts_with_the_shape_of_a_key_are_masked(text):
+    masked = redact(text)
+    assert MASK in masked
+    assert "hunter2" not in masked
+    assert "abc" not in masked
+
+
+@given(st.text(alphabet="abcdefghij 0123456789.,", max_size=60))
+def test_ordinary_text_is_left_alone(text):
+    assert redact(text) == text
