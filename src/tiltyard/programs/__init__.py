@@ -1,0 +1,1 @@
+"""Programs: the DSPy signatures that tasks ask to be filled in."""

@@ -1,0 +1,1 @@
+"""Tasks: record formats, splits and metrics."""

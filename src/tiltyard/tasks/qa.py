@@ -1,0 +1,231 @@
+"""Question answering from any local file: short answers or multiple choice, with or without context.
+
+>>> task = QuestionAnswering(path="qa.csv", domain="energy", program=dspy.Predict)
+>>> task.splits(seed=0, limit=None).test[0].question
+'What is the rated power?'
+
+A record has these fields; others are ignored:
+
+* ``question`` and ``answer`` (text or a number; in JSON also a list of answers that all count as right),
+* ``context``: text to answer from,
+* ``options``: an object from letter to text or a list; in CSV a JSON value or texts with ``|`` between. The
+  answer is then a letter or an option's full text, and ``answer_idx``, where given, is the letter,
+* ``split``: ``train``, ``validation`` or ``test``, in every record or in none,
+* ``id``: unique; the record's number where it is absent.
+"""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from string import ascii_uppercase
+from typing import Annotated, Any, Literal
+
+import dspy
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+
+from tiltyard.programs.qa import AnswerQuestion, ChooseOption
+from tiltyard.tasks.metrics import choice_match, exact_match, token_f1, written
+from tiltyard.tasks.records import DataFile, FilledText, Record, Text, read_records
+from tiltyard.tasks.splits import FRACTIONS, DeclaredSplit, Entry, Fractions, content_key, split_entries
+from tiltyard.tasks.task import ProgramFactory, Score, Splits
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _lettered(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip()
+        value = json.loads(text) if text[:1] in ("{", "[") else text.split("|")
+    if isinstance(value, list):
+        value = {ascii_uppercase[i] if i < 26 else str(i): option for i, option in enumerate(value)}
+    return value
+
+
+def _distinct(options: dict[str, str]) -> dict[str, str]:
+    if not 2 <= len(options) <= len(ascii_uppercase):
+        raise ValueError(f"holds {len(options)} option(s); 2 to {len(ascii_uppercase)} make a choice")
+    texts = [_key(text) for text in options.values()]
+    repeated = next((text for text in options.values() if texts.count(_key(text)) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"holds '{repeated}' twice")
+    return options
+
+
+def _key(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+Options = Annotated[dict[str, FilledText], BeforeValidator(_lettered), AfterValidator(_distinct)]
+"""A record's options, letter to text."""
+
+
+class QuestionRecord(BaseModel):
+    """A record of a question-answering file. A description is what an error recommends."""
+
+    id: FilledText | None = None
+    question: FilledText = Field(description="it should be text")
+    answer: Annotated[list[FilledText], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        description="it should be text, a number, or a list of them"
+    )
+    context: Text = Field("", description="it should be text")
+    options: (
+        Annotated[dict[str, FilledText], BeforeValidator(_lettered), AfterValidator(_distinct)] | None
+    ) = Field(None, description='write {"A": "first", "B": "second"} or a list')
+    answer_idx: FilledText | None = Field(None, description="it should be a letter of the options")
+    split: DeclaredSplit | None = Field(None, description="use train, validation or test")
+
+
+class QuestionAnswering:
+    """A task made from one file of questions; multiple choice where the records have options.
+
+    Multiple choice is scored by the chosen letter. The options' order is drawn by the seed, for each
+    question on its own, so that no position is better than another.
+
+    Args:
+        path: The records: a JSON, JSONL or CSV file, or ``pkg://PACKAGE/FILE`` for a shipped one.
+        domain: The field that the questions are from, such as ``finance``; a label in rows and reports.
+        program: Builds the program from the signature: ``dspy.Predict``, ``dspy.ChainOfThought``, ….
+        metric: How short answers are scored: ``exact`` for normalised exact match, ``f1`` for token F1.
+            Unused for multiple choice.
+        fractions: The share of records in train, validation and test, which add up to 1. Unused where
+            the records declare their split. Records that share a context stay together.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: DataFile,
+        domain: str,
+        program: ProgramFactory,
+        metric: Literal["exact", "f1"] = "exact",
+        fractions: Fractions = FRACTIONS,
+    ) -> None:
+        self.path = path
+        self.domain = domain
+        self.program = program
+        self.fractions = fractions
+        self._metric = metric
+
+    @cached_property
+    def signature(self) -> type[dspy.Signature]:
+        """:class:`ChooseOption` where the records have options, else :class:`AnswerQuestion`."""
+        has_options = self._records[0][1].options is not None
+        return ChooseOption if has_options else AnswerQuestion
+
+    @cached_property
+    def _records(self) -> list[tuple[Record, QuestionRecord]]:
+        records = [(record, record.parse(QuestionRecord)) for record in read_records(self.path)]
+        has_options = records[0][1].options is not None
+        for record, question in records:
+            if (question.options is not None) != has_options:
+                problem = "is missing" if has_options else "is not in the records before"
+                raise record.error(f"field 'options' {problem}", "give every record options, or none")
+        return records
+
+    def splits(self, seed: int, limit: int | None) -> Splits:
+        """Read the file and divide its records; see :func:`tiltyard.tasks.splits.split_entries`."""
+        entries = [_entry(record, question, seed) for record, question in self._records]
+        return split_entries(entries, fractions=self.fractions, seed=seed, limit=limit, source=self.path)
+
+    def metric(
+        self,
+        example: dspy.Example,
+        prediction: dspy.Prediction,
+        trace: object = None,
+        pred_name: str | None = None,
+        pred_trace: object = None,
+    ) -> Score:
+        """Score the answer by the chosen option, or by the task's metric over all acceptable answers."""
+        answer = written(prediction, "answer")
+        if "choices" in example:
+            verdict = choice_match(answer, example.answer, example.choices)
+            expected = f"{example.answer} ({example.choices[example.answer]})"
+        else:
+            score = exact_match if self._metric == "exact" else token_f1
+            verdict = score(answer, example.answers)
+            expected = " or ".join(f"'{gold}'" for gold in example.answers)
+        if verdict.score == 1.0:
+            return Score(1.0, "Correct.")
+        got = f", got '{answer}'" if answer else ""
+        return Score(verdict.score, f"Expected {expected}{got}. {verdict.problem}")
+
+    def extra_metrics(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
+        """Score short answers by the other metric too: ``f1`` beside ``exact``, or the reverse."""
+        if "choices" in example:
+            return {}
+        answer = written(prediction, "answer")
+        if self._metric == "exact":
+            return {"f1": token_f1(answer, example.answers).score}
+        return {"exact": exact_match(answer, example.answers).score}
+
+    def gold(self, example: dspy.Example) -> str:
+        """Show the gold answer: a letter, or the first acceptable answer."""
+        return str(example.answer)
+
+    def answer(self, prediction: dspy.Prediction) -> str:
+        """Show the answer as the model wrote it."""
+        return written(prediction, "answer")
+
+
+def _entry(record: Record, question: QuestionRecord, seed: int) -> Entry:
+    identifier = question.id or str(record.number)
+    options = question.options or {}
+    fields: dict[str, Any] = {"id": identifier, "question": question.question, "context": question.context}
+    inputs = ["question", "context"]
+    if options:
+        choices, letter = _shuffled(options, _gold_key(record, question), f"{seed}/{identifier}")
+        rendered = "\n".join(f"{letter}. {' '.join(text.split())}" for letter, text in choices.items())
+        fields |= {"options": rendered, "choices": choices, "answer": letter}
+        inputs.append("options")
+    else:
+        fields |= {"answer": question.answer[0], "answers": question.answer}
+    content = content_key(question.question, question.context, *sorted(map(_key, options.values())))
+    return Entry(
+        example=dspy.Example(**fields).with_inputs(*inputs),
+        place=record.place,
+        content=content,
+        group=content_key(question.context) if question.context.strip() else content,
+        split=question.split,
+    )
+
+
+def _shuffled(options: Mapping[str, str], gold: str, seed: str) -> tuple[dict[str, str], str]:
+    order = list(options)
+    random.Random(seed).shuffle(order)
+    choices = {letter: options[key] for letter, key in zip(ascii_uppercase, order, strict=False)}
+    return choices, ascii_uppercase[order.index(gold)]
+
+
+def _gold_key(record: Record, question: QuestionRecord) -> str:
+    options = question.options or {}
+    if len(question.answer) != 1:
+        raise record.error("field 'answer' lists several answers", "a choice has one correct option")
+    named = _keys(question.answer[0], options)
+    if question.answer_idx is not None:
+        stated = [key for key in options if _key(key) == _key(question.answer_idx)]
+        if not stated:
+            raise record.error(
+                f"field 'answer_idx' is '{question.answer_idx}', which is no option",
+                f"the options are {', '.join(options)}",
+            )
+        if stated[0] not in named:
+            raise record.error("fields 'answer' and 'answer_idx' name different options", "correct one")
+        return stated[0]
+    if not named:
+        raise record.error(
+            f"field 'answer' is '{question.answer[0]}', which is neither an option's letter nor its text",
+            f"the options are {json.dumps(options, ensure_ascii=False)}",
+        )
+    if len(named) > 1:
+        raise record.error(
+            f"field 'answer' is '{question.answer[0]}', the letter of one option and the text of another",
+            "add the letter as field 'answer_idx'",
+        )
+    return named[0]
+
+
+def _keys(answer: str, options: Mapping[str, str]) -> Sequence[str]:
+    return [key for key, text in options.items() if _key(answer) in (_key(key), _key(text))]
