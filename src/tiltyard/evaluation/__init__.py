@@ -1,0 +1,1 @@
+"""Evaluation: a program on examples, row by row, and what the rows say."""

@@ -1,0 +1,160 @@
+"""Evaluates a program on examples: in parallel, one row on disk per example, whatever fails.
+
+>>> evaluation = evaluate(
+...     program, splits.test, task, lm=lm, labels=RowLabels("lexical", "tatqa_tiny", "baseline"),
+...     threads=8, latencies=LatencyRecorder(), folder=Path("outputs/run"),
+... )
+>>> evaluation.score
+0.667
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, as_completed, wait
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+import dspy
+
+from tiltyard.errors import InputError
+from tiltyard.evaluation.failures import ErrorLog
+from tiltyard.evaluation.progress import Advance, report_progress
+from tiltyard.evaluation.result import Evaluation
+from tiltyard.evaluation.rows import RowWriter
+from tiltyard.evaluation.trial import RowLabels, Trial, run_trial
+from tiltyard.tasks.task import Task
+from tiltyard.telemetry.calls import SignatureLatency
+from tiltyard.telemetry.latency import LatencyRecorder
+
+logger = logging.getLogger(__name__)
+
+ROWS_FILE = "predictions.csv"
+ERRORS_FILE = "errors.jsonl"
+
+PATIENCE = 30.0
+"""Seconds that running examples get to finish after an interrupt."""
+
+
+def evaluate(
+    program: dspy.Module,
+    examples: Sequence[dspy.Example],
+    task: Task,
+    *,
+    lm: dspy.LM,
+    labels: RowLabels,
+    split: str = "test",
+    threads: int,
+    latencies: LatencyRecorder,
+    folder: Path,
+    progress: bool | None = None,
+    epoch: int = 0,
+) -> Evaluation:
+    """Run a program on examples and score what it predicts.
+
+    Each example's row is in ``predictions.csv`` as soon as the example is finished, and each failure in
+    ``errors.jsonl``. A failed example scores 0 and stays in every denominator. When all are done the rows
+    are put into the order of the examples. On an interrupt (Ctrl-C) no further example starts, the running
+    ones get 30 seconds to finish, the rows made so far stay, and the interrupt goes on to the caller.
+
+    Args:
+        program: A DSPy program; threads share it.
+        examples: Records of the task, each with an ``id``. At least one.
+        task: Scores predictions. A task may also offer ``extra_metrics(example, prediction) -> dict[str,
+            float]``, whose means become further metrics.
+        lm: The model for every part of the program that has none of its own.
+        labels: What the rows have in common.
+        split: The split that the examples are from, for the rows.
+        threads: How many examples run at the same time, at least 1.
+        latencies: Collects the program's times (phase ``generate``) and those of its LM calls, by signature.
+        folder: Where ``predictions.csv`` and ``errors.jsonl`` go; files of these names are replaced.
+        progress: True for a progress bar, False for none; None for one where stderr is a terminal, and else a
+            log line every 30 seconds.
+        epoch: The optimizer's epoch, for the rows; 0 where it has none.
+
+    Raises:
+        InputError: There is no example.
+        OSError: A row cannot be written.
+    """
+    if not examples:
+        raise InputError(
+            f"task {labels.task_name} has no {split} examples", "raise limit or check its data file"
+        )
+    calls = SignatureLatency(latencies, known=[task.signature])
+    settings = {}
+    if any(predict.lm for _, predict in program.named_sub_modules(dspy.Predict)):
+        settings["callbacks"] = [*dspy.settings.callbacks, calls]
+    else:  # much cheaper: in its settings DSPy calls a callback at every module and adapter too
+        lm = lm.copy(callbacks=[*lm.callbacks, calls])
+    start = time.perf_counter()
+    with (
+        dspy.context(**settings),
+        RowWriter(folder / ROWS_FILE, order=[str(example.id) for example in examples]) as rows,
+        ErrorLog(folder / ERRORS_FILE) as errors,
+        report_progress(len(examples), labels.task_name, progress) as advance,
+    ):
+
+        def run(example: dspy.Example) -> Trial:
+            trial = run_trial(
+                program,
+                example,
+                task,
+                lm=lm,
+                labels=labels,
+                split=split,
+                epoch=epoch,
+                latencies=latencies,
+            )
+            rows.add(trial.row)
+            if trial.failure:
+                errors.add(trial.failure)
+            return trial
+
+        trials = _in_threads(run, examples, threads, advance)
+    return Evaluation.of(trials, time.perf_counter() - start)
+
+
+def _in_threads(
+    run: Callable[[dspy.Example], Trial], examples: Sequence[dspy.Example], threads: int, advance: Advance
+) -> list[Trial]:
+    """The trials of the examples, in their order.
+
+    dspy.Parallel and dspy.Evaluate start a slow example a second time, give up the run after some failures,
+    and do not wait for running examples on an interrupt. A thread pool of the standard library would wait
+    for them without limit when the process exits; daemon threads do not.
+    """
+    trials: list[Future[Trial]] = [Future() for _ in examples]
+    jobs: SimpleQueue[tuple[dspy.Example, Future[Trial]]] = SimpleQueue()
+    for job in zip(examples, trials, strict=True):
+        jobs.put(job)
+
+    def work() -> None:
+        with suppress(Empty):
+            while True:
+                example, trial = jobs.get_nowait()
+                if not trial.set_running_or_notify_cancel():
+                    continue
+                try:
+                    trial.set_result(copy_context().run(run, example))
+                except BaseException as error:
+                    trial.set_exception(error)
+
+    try:
+        for number in range(min(threads, len(examples))):
+            # DSPy keeps its settings and call ids in context variables, which new threads do not inherit.
+            target = partial(copy_context().run, work)
+            Thread(target=target, name=f"evaluate-{number}", daemon=True).start()
+        for trial in as_completed(trials):
+            row = trial.result().row
+            advance(row.score, bool(row.error))
+    except BaseException as error:
+        running = [trial for trial in trials if not trial.cancel()]
+        if isinstance(error, KeyboardInterrupt):
+            logger.warning("interrupted: running examples get %.0f s; Ctrl-C again stops at once", PATIENCE)
+        wait(running, timeout=PATIENCE)
+        raise
+    return [trial.result() for trial in trials]

@@ -1,0 +1,133 @@
+"""One row per evaluated example: the record that reports, tests and tools read.
+
+>>> with RowWriter(Path("predictions.csv")) as rows:
+...     rows.add(row)                      # on disk when the call returns
+>>> rows = read_rows(Path("predictions.csv"))
+"""
+
+import csv
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Row:
+    """What happened with one example. The order of the fields is the order of the columns."""
+
+    model_id: str
+    """The model's own identifier, such as ``Qwen/Qwen2.5-0.5B-Instruct``."""
+    task_name: str
+    domain: str
+    mode: str
+    """``baseline`` for ``optimizer=none``, else the optimizer's name."""
+    sample_id: str
+    gold: str
+    pred: str
+    """Empty when the example failed."""
+    latency_ms: float
+    """Wall time of the program's call, whether it succeeded or failed."""
+    question: str
+    context: str
+    correct: int
+    """1 when the score is full marks, else 0."""
+    score: float
+    """The task's primary metric for this example, in [0, 1]; 0 when the example failed."""
+    split: str
+    epoch: int
+    """0 where the optimizer has no epochs."""
+    finish_reason: str
+    """``length`` when a token limit cut any of the example's completions off, else why the last one ended
+    (``stop``, ``tool_call``, ``content_filter``); empty when no completion came."""
+    error: str
+    """Why the example failed, in one line; empty when it did not."""
+    reflection_latency_ms: float
+    """Time spent reflecting on this example; 0 where the optimizer does not reflect."""
+    reflected: int
+    prompt_tokens: int
+    """Tokens read in this run; 0 when a response cache answered."""
+    completion_tokens: int
+    """Tokens written in this run; 0 when a response cache answered."""
+    cached: int
+    """1 when every completion came from a response cache."""
+
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))
+"""The columns of ``predictions.csv``, in order."""
+
+
+class RowWriter:
+    """Appends rows to a CSV file as examples finish; each row is on disk when :meth:`add` returns.
+
+    Threads may share one writer. On a clean exit the file is rewritten, atomically, in the order of
+    ``order``: what a run leaves does not depend on which thread was faster.
+
+    Args:
+        path: The file. An existing one is replaced.
+        order: The sample ids in their final order.
+    """
+
+    def __init__(self, path: Path, order: Iterable[str] = ()) -> None:
+        self.path = path
+        self._order = {sample: position for position, sample in enumerate(order)}
+        self._rows: list[Row] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = _open(self.path)
+        self._csv = csv.DictWriter(self._file, COLUMNS)
+        self._csv.writeheader()
+        self._file.flush()
+        return self
+
+    def add(self, row: Row) -> None:
+        """Write one row and flush it."""
+        with self._lock:
+            self._csv.writerow(vars(row))
+            self._file.flush()
+            self._rows.append(row)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._file.close()
+        if kind is None:
+            write_rows(self.path, self.rows)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows written so far, in their final order."""
+        last = len(self._order)
+        return sorted(self._rows, key=lambda row: self._order.get(row.sample_id, last))
+
+
+def _open(path: Path) -> TextIO:
+    # A model can write half a surrogate pair, which UTF-8 lacks: such a character stands escaped.
+    return path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as CSV, atomically: a reader sees the old file or the new one."""
+    partial = path.with_name(f"{path.name}.partial")
+    with _open(partial) as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(vars(row) for row in rows)
+    os.replace(partial, path)  # noqa: PTH105 - says "atomic" to whoever reads it
+
+
+def read_rows(path: Path) -> "pd.DataFrame":
+    """Read ``predictions.csv``; text columns stay text (``"007"`` and ``"NA"`` are answers)."""
+    import pandas as pd
+
+    text = {field.name: str for field in fields(Row) if field.type is str}
+    return pd.read_csv(path, dtype=text, keep_default_na=False)

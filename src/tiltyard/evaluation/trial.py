@@ -1,0 +1,159 @@
+"""One example's way through a program and a metric: what came out, and what it took.
+
+A trial never raises because of the program, the model or the metric; it ends as a row in any case.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+
+from tiltyard.evaluation.failures import Failure, Kind
+from tiltyard.evaluation.rows import Row
+from tiltyard.tasks.task import Task
+from tiltyard.telemetry.latency import LatencyRecorder, Timing
+from tiltyard.telemetry.usage import Usage
+
+GENERATE = "generate"
+"""The phase in which the program runs."""
+SCORE = "score"
+"""The phase in which the task's metric judges."""
+
+
+@dataclass(frozen=True)
+class RowLabels:
+    """What the rows of one evaluation have in common."""
+
+    model_id: str
+    """The model's identifier, as reports show it."""
+    task_name: str
+    mode: str
+    """``baseline`` for ``optimizer=none``, else the optimizer's name."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What happened with one example."""
+
+    row: Row
+    usage: Usage
+    """What the program's LM calls used; those of a metric that asks a model are not among them."""
+    extra: Mapping[str, float]
+    """The task's further metrics; empty when the example failed."""
+    failure: Failure | None
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    score: float = 0.0
+    answer: str = ""
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Watched(dspy.Module):  # type: ignore[misc]
+    """A program for one example, whose ``history`` holds exactly the LM calls of this example.
+
+    DSPy files a call with every module that is active around it, whichever LM a predictor brought along.
+    """
+
+    def __init__(self, program: dspy.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, **inputs: Any) -> Any:
+        return self.program(**inputs)
+
+
+def run_trial(
+    program: dspy.Module,
+    example: dspy.Example,
+    task: Task,
+    *,
+    lm: dspy.LM,
+    labels: RowLabels,
+    split: str,
+    epoch: int,
+    latencies: LatencyRecorder,
+) -> Trial:
+    """Run the program on one example and score it.
+
+    Args:
+        program: What is evaluated. It may run in other threads at the same time.
+        example: A record of the task.
+        task: Scores the prediction and names its answer.
+        lm: The model. A copy answers, which shares the engine but no mutable state.
+        labels: What the row says beside the example.
+        split: The split that the example is from, for the row.
+        epoch: The optimizer's epoch, for the row.
+        latencies: Where the program's time goes, as phase ``generate``.
+    """
+    sample = str(example.id)
+    watched = _Watched(program)
+    timing = Timing()
+    verdict, gold, failure = _Verdict(), "", None
+    phase = SCORE
+    # Its own trace keeps threads apart, and the run's memory free of every prompt.
+    with dspy.context(lm=lm.copy(), trace=[], disable_history=False):
+        try:
+            gold = task.gold(example)
+            phase = GENERATE
+            with latencies.measure(GENERATE) as timing:
+                prediction = watched(**example.inputs())
+            phase = SCORE
+            verdict = _judge(task, example, prediction)
+        except Exception as error:  # whatever user code raises becomes a row
+            kind: Kind | None = "metric" if phase == SCORE else None
+            failure = Failure.of(error, phase=phase, sample=sample, kind=kind)
+    usage = Usage.of(watched.history)
+    question, context = _shown(example)
+    row = Row(
+        model_id=labels.model_id,
+        task_name=labels.task_name,
+        domain=task.domain,
+        mode=labels.mode,
+        sample_id=sample,
+        gold=gold,
+        pred=verdict.answer,
+        latency_ms=round(timing.milliseconds, 3),
+        question=question,
+        context=context,
+        correct=int(verdict.score >= 1),
+        score=verdict.score,
+        split=split,
+        epoch=epoch,
+        finish_reason=usage.finish_reason,
+        error=f"{failure.kind}: {failure.message}" if failure else "",
+        reflection_latency_ms=0.0,
+        reflected=0,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached=int(usage.from_cache),
+    )
+    return Trial(row, usage, verdict.extra, failure)
+
+
+def _judge(task: Task, example: dspy.Example, prediction: dspy.Prediction) -> _Verdict:
+    score = float(task.metric(example, prediction))
+    if not 0 <= score <= 1:
+        raise ValueError(f"the metric gave {score}; a score is a number in [0, 1]")
+    further = getattr(task, "extra_metrics", None)
+    extra = {name: float(value) for name, value in further(example, prediction).items()} if further else {}
+    if unusable := [name for name, value in extra.items() if not math.isfinite(value)]:
+        raise ValueError(f"the further metric {unusable[0]} gave {extra[unusable[0]]}")
+    return _Verdict(score, task.answer(prediction), extra)
+
+
+def _shown(example: dspy.Example) -> tuple[str, str]:
+    """The row's question and context; a record without a question shows all its inputs there."""
+    if "question" in example:
+        return _text(example["question"]), _text(example.get("context", ""))
+    inputs = {name: value for name, value in example.inputs().items() if name != "context"}
+    rendered = "\n".join(f"{name}: {_text(value)}" for name, value in inputs.items())
+    return rendered, _text(example.get("context", ""))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

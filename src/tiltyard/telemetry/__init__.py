@@ -1,0 +1,1 @@
+"""Telemetry: how long calls took, and what they used."""

@@ -1,0 +1,99 @@
+"""How long the calls of a run took: recorded per phase from any thread, summed up as percentiles.
+
+>>> latencies = LatencyRecorder()
+>>> with latencies.measure("generate") as timing:
+...     prediction = program(question="…")
+>>> latencies.summary()["generate"]["p95_ms"]
+812.4
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PERCENTILES = (50, 95, 99)
+"""The percentiles that a summary reports."""
+
+
+@dataclass
+class Timing:
+    """The duration of one measured call."""
+
+    milliseconds: float = 0.0
+    """Wall time; set when the call has ended, whether it succeeded or failed."""
+
+
+class LatencyRecorder:
+    """Collects latencies by phase; threads may share one recorder.
+
+    A phase is a step of the run (``generate``, ``reflect``) or the name of a DSPy signature. Times are wall
+    time as the caller sees it: waiting for a busy engine or for a retry is part of it, and a call that a
+    response cache answered counts as the short call that it was.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._milliseconds: defaultdict[str, list[float]] = defaultdict(list)
+        self._succeeded: defaultdict[str, int] = defaultdict(int)
+
+    def record(self, phase: str, milliseconds: float, ok: bool = True) -> None:
+        """Add one call.
+
+        Args:
+            phase: What the call belongs to.
+            milliseconds: Its wall time.
+            ok: Whether it succeeded.
+        """
+        with self._lock:
+            self._milliseconds[phase].append(milliseconds)
+            self._succeeded[phase] += ok
+
+    @contextmanager
+    def measure(self, phase: str) -> Iterator[Timing]:
+        """Time a block and record it; a block that raises is recorded as a failed call."""
+        timing = Timing()
+        ok = False
+        start = time.perf_counter()
+        try:
+            yield timing
+            ok = True
+        finally:
+            timing.milliseconds = 1000 * (time.perf_counter() - start)
+            self.record(phase, timing.milliseconds, ok)
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """The figures of each phase, in the order of the phases' names.
+
+        Each phase has ``p50_ms``, ``p95_ms``, ``p99_ms``, ``mean_ms``, ``count`` and ``success_rate``.
+        Percentiles and mean are over all calls, failed ones included, since a caller waited for those too.
+        A percentile between two measurements is interpolated linearly (numpy's ``linear``, type 7 of
+        Hyndman and Fan, 1996), so with few calls p99 lies close to the slowest one.
+        """
+        with self._lock:
+            measured = {phase: np.array(values) for phase, values in sorted(self._milliseconds.items())}
+            succeeded = dict(self._succeeded)
+        return {phase: _figures(values, succeeded[phase]) for phase, values in measured.items()}
+
+    def metrics(self) -> dict[str, float]:
+        """The summary as flat metrics: ``latency.PHASE.p50_ms`` and so on."""
+        return {
+            f"latency.{phase}.{name}": value
+            for phase, figures in self.summary().items()
+            for name, value in figures.items()
+        }
+
+
+def _figures(milliseconds: NDArray[np.float64], succeeded: int) -> dict[str, float]:
+    percentiles = np.percentile(milliseconds, PERCENTILES, method="linear")
+    return {
+        **{f"p{rank}_ms": float(value) for rank, value in zip(PERCENTILES, percentiles, strict=True)},
+        "mean_ms": float(milliseconds.mean()),
+        "count": float(milliseconds.size),
+        "success_rate": succeeded / milliseconds.size,
+    }
