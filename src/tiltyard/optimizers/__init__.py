@@ -1,0 +1,1 @@
+"""Optimizers: DSPy teleprompters, and running them."""

@@ -1,0 +1,1 @@
+"""Simulations: what a compiled program lives in after its evaluation."""

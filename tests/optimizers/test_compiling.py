@@ -1,0 +1,83 @@
+import dspy
+import pytest
+
+from tiltyard.errors import InputError
+from tiltyard.models.engine import Completion, TextEngine, message_text
+from tiltyard.optimizers.baseline import Unoptimized
+from tiltyard.optimizers.compiling import compile_program
+from tiltyard.tasks.task import Score
+
+
+class Arithmetic(TextEngine):
+    """Knows sums of small numbers, and breaks the format when it is asked about anything else."""
+
+    def generate(self, request):
+        question = message_text(request.messages[-1]).splitlines()[1]
+        if "+" not in question:
+            return Completion("I do not know", 1, 1)
+        total = sum(int(part) for part in question.split("+")) if "?" not in question else "wrong"
+        return Completion(f"[[ ## answer ## ]]\n{total}\n\n[[ ## completed ## ]]", 1, 1)
+
+
+def metric(example, prediction, trace=None, pred_name=None, pred_trace=None):
+    return Score(float(example.answer == prediction.answer), "compare the sums")
+
+
+def examples(*pairs):
+    return [dspy.Example(question=q, answer=a).with_inputs("question") for q, a in pairs]
+
+
+@pytest.fixture
+def student():
+    with dspy.context(lm=dspy.LM("local/arithmetic", engine=Arithmetic(), cache=False)):
+        yield dspy.Predict("question -> answer")
+
+
+def demos(program):
+    return {(demo["question"], demo["answer"]): demo.get("augmented", False) for demo in program.demos}
+
+
+def test_the_baseline_is_an_unchanged_copy(student):
+    program = compile_program(Unoptimized(), student, train=[], validation=[])
+    assert program is not student
+    assert program.demos == []
+
+
+def test_an_optimizer_without_examples_is_refused(student):
+    with pytest.raises(InputError, match="train split is empty"):
+        compile_program(dspy.LabeledFewShot(k=2), student, train=[], validation=[])
+
+
+@pytest.mark.parametrize("threshold", [None, 1.0])
+def test_wrong_demonstrations_stay_out(student, threshold):
+    train = examples(("1+1", "2"), ("2+2?", "4"), ("3+3", "7"), ("4+4", "8"))
+    optimizer = dspy.BootstrapFewShot(metric=metric, metric_threshold=threshold, max_labeled_demos=0)
+    program = compile_program(optimizer, student, train=train, validation=[])
+    assert demos(program) == {("1+1", "2"): True, ("4+4", "8"): True}
+
+
+def test_examples_that_fail_do_not_end_the_compilation(student):
+    train = examples(*[(f"why {n}", "because") for n in range(30)], ("1+1", "2"))
+    optimizer = dspy.BootstrapFewShot(metric=metric, metric_threshold=1.0, max_labeled_demos=0)
+    assert demos(compile_program(optimizer, student, train=train, validation=[])) == {("1+1", "2"): True}
+
+
+def test_what_an_optimizer_prints_goes_to_the_log(student, capsys, caplog):
+    caplog.set_level("INFO")
+    optimizer = dspy.BootstrapFewShot(metric=metric, max_labeled_demos=0)
+    compile_program(optimizer, student, train=examples(("1+1", "2")), validation=[])
+    assert capsys.readouterr().out == ""
+    assert "Bootstrapped 1 full traces" in caplog.text
+
+
+class Recording(dspy.teleprompt.Teleprompter):
+    def compile(self, student, *, trainset, valset=None):
+        self.seen = (trainset, valset)
+        return student
+
+
+def test_an_optimizer_that_chooses_gets_the_validation_split(student):
+    train, validation = examples(("1+1", "2")), examples(("2+2", "4"))
+    optimizer = Recording()
+    compile_program(optimizer, student, train=train, validation=validation)
+    assert optimizer.seen == (train, validation)
