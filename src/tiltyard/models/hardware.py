@@ -1,0 +1,97 @@
+"""Decides which device local models run on, in which number format, on how many threads.
+
+>>> Hardware(device="auto").resolve()  # on a machine without a GPU
+Placement(device='cpu', dtype='float32', threads=None)
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tiltyard.errors import InputError
+
+Device = Literal["cuda", "mps", "cpu"]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+_NAMES: dict[Device, str] = {"cuda": "CUDA GPU", "mps": "Apple GPU (MPS)", "cpu": "CPU"}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a :class:`Hardware` came to on this machine."""
+
+    device: Device
+    dtype: DType
+    """The format of the weights; ``auto`` is the checkpoint's own."""
+    threads: int | None
+    """Threads of one operation on the CPU; None is torch's default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Where local models run, and how they compute. Remote models and the lexical reader ignore it.
+
+    Args:
+        device: ``cuda``, ``mps`` (Apple) or ``cpu``; ``auto`` takes the first of these that is there.
+        dtype: The number format of weights and arithmetic. ``auto`` is float32 on ``cpu`` and ``mps``, where
+            results are reproducible, and the checkpoint's own format on ``cuda``.
+        threads: CPU threads for one operation, at least 1; null is torch's default, the number of cores.
+    """
+
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    dtype: DType = "auto"
+    threads: Annotated[int | None, Field(ge=1)] = None
+
+    def resolve(self) -> Placement:
+        """Look at this machine and settle what was left to it. Loads torch, which takes seconds.
+
+        Raises:
+            InputError: The device asked for is not there.
+        """
+        present = available_devices()
+        if self.device != "auto" and self.device not in present:
+            raise InputError(
+                f"hardware={self.device}: torch sees no {_NAMES[self.device]} here",
+                f"use hardware={present[0]} or hardware=auto, or install a torch build that supports it",
+            )
+        device = present[0] if self.device == "auto" else self.device
+        dtype: DType = "float32" if self.dtype == "auto" and device != "cuda" else self.dtype
+        return Placement(device=device, dtype=dtype, threads=self.threads)
+
+
+def available_devices() -> tuple[Device, ...]:
+    """The devices that torch can use on this machine, the preferred one first."""
+    # Operations that MPS lacks then run on the CPU one by one; torch reads this when it is first imported.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    import torch
+
+    devices: list[Device] = ["cpu"]
+    if torch.backends.mps.is_available():
+        devices.insert(0, "mps")
+    if torch.cuda.is_available():
+        devices.insert(0, "cuda")
+    return tuple(devices)
+
+
+def use_threads(count: int | None) -> None:
+    """Make torch's operations in the calling thread use so many CPU threads.
+
+    Args:
+        count: How many; None is the number that torch chose when it was loaded.
+    """
+    import torch
+
+    default = _default_threads()  # asked for first: it must not be what an earlier call set
+    wanted = default if count is None else count
+    if torch.get_num_threads() != wanted:
+        torch.set_num_threads(wanted)
+
+
+@cache
+def _default_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()

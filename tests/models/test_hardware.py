@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from tiltyard.errors import InputError
+from tiltyard.models.hardware import Hardware, Placement, available_devices, use_threads
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def has(*, cuda, mps):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return has
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "device", "dtype"),
+    [
+        (True, True, "cuda", "auto"),
+        (True, False, "cuda", "auto"),
+        (False, True, "mps", "float32"),
+        (False, False, "cpu", "float32"),
+    ],
+)
+def test_auto_takes_the_best_device_and_a_fitting_format(machine, cuda, mps, device, dtype):
+    machine(cuda=cuda, mps=mps)
+
+    assert Hardware().resolve() == Placement(device=device, dtype=dtype, threads=None)
+
+
+def test_what_is_asked_for_is_taken(machine):
+    machine(cuda=True, mps=False)
+
+    placement = Hardware(device="cpu", dtype="bfloat16", threads=3).resolve()
+
+    assert placement == Placement(device="cpu", dtype="bfloat16", threads=3)
+
+
+@pytest.mark.parametrize(("device", "name"), [("cuda", "CUDA GPU"), ("mps", "Apple GPU (MPS)")])
+def test_an_absent_device_is_an_input_error_that_says_what_to_use(machine, device, name):
+    machine(cuda=False, mps=False)
+
+    with pytest.raises(InputError, match="use hardware=cpu or hardware=auto") as error:
+        Hardware(device=device).resolve()
+
+    assert f"hardware={device}: torch sees no {name} here" in str(error.value)
+    assert error.value.exit_code == 2
+
+
+def test_devices_are_listed_best_first(machine):
+    machine(cuda=False, mps=True)
+
+    assert available_devices() == ("mps", "cpu")
+
+
+def test_threads_hold_in_every_thread_and_null_restores_the_default():
+    use_threads(None)
+    default = torch.get_num_threads()
+
+    def count(wanted):
+        use_threads(wanted)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(count, [1, 1])) == [1, 1]
+        assert list(pool.map(count, [None, None])) == [default, default]
+    use_threads(None)
+
+
+def test_importing_configurable_modules_loads_neither_torch_nor_transformers():
+    script = (
+        "import sys, tiltyard.models.transformers_engine, tiltyard.models.tiny_gpt2\n"
+        "assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_mps_may_fall_back_to_the_cpu_before_torch_is_loaded():
+    script = (
+        "import builtins, os, sys\n"
+        "from tiltyard.models.hardware import available_devices\n"
+        "assert 'PYTORCH_ENABLE_MPS_FALLBACK' not in os.environ\n"
+        "class Stop(Exception): pass\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'torch': print(os.environ['PYTORCH_ENABLE_MPS_FALLBACK']); raise Stop\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "try: available_devices()\n"
+        "except Stop: pass\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "PYTORCH_ENABLE_MPS_FALLBACK"}
+
+    seen = subprocess.run([sys.executable, "-c", script], check=True, env=clean, capture_output=True)
+
+    assert seen.stdout.strip() == b"1"
