@@ -1,0 +1,1 @@
+"""Reports: the terminal, tables, figures and ``report.md``."""

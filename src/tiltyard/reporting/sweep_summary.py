@@ -1,0 +1,154 @@
+"""A sweep's summary as files: ``summary.csv`` for programs and ``summary.md`` for people, one row per job.
+
+>>> write_sweep_summary(results, folder)
+[PosixPath('…/summary.md'), PosixPath('…/summary.csv')]
+"""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from tiltyard.reporting.files import write_text
+from tiltyard.reporting.markdown import Column, escape, table
+from tiltyard.reporting.numbers import count, duration, is_missing, scored
+from tiltyard.result import ExperimentResult
+
+MEASURED = {
+    "score": "score",
+    "low": "score.low",
+    "high": "score.high",
+    "accuracy": "accuracy",
+    "examples": "examples",
+    "failed": "examples.failed",
+    "truncated": "examples.truncated",
+    "unparsed": "examples.unparsed",
+    "p50_ms": "latency.generate.p50_ms",
+    "p95_ms": "latency.generate.p95_ms",
+    "examples_per_second": "examples_per_second",
+    "prompt_tokens": "tokens.prompt",
+    "completion_tokens": "tokens.completion",
+    "memory_peak_mb": "memory.peak_mb",
+}
+"""Columns of ``summary.csv`` that hold metrics; a metric that is missing leaves its cell empty."""
+
+
+def best_of_tasks(results: Sequence[ExperimentResult]) -> set[int]:
+    """The positions of each task's highest scores; none where all of a task's scores are equal."""
+    of_task: defaultdict[str, dict[int, float]] = defaultdict(dict)
+    for position, result in enumerate(results):
+        score = result.metrics.get("score")
+        if score is not None and not result.error:
+            of_task[result.labels.task][position] = score
+    return {
+        position
+        for scores in of_task.values()
+        for position, score in scores.items()
+        if score == max(scores.values()) > min(scores.values())
+    }
+
+
+def write_sweep_summary(results: Sequence[ExperimentResult], folder: Path) -> list[Path]:
+    """Write both files, atomically.
+
+    Args:
+        results: One per job, in the order of the jobs.
+        folder: The sweep's folder. Jobs' folders stand relative to it where they lie in it, so that it can
+            be moved.
+
+    Returns:
+        The files written.
+    """
+    written = {
+        folder / "summary.md": _markdown(results, folder),
+        folder / "summary.csv": _csv(results, folder),
+    }
+    for path, content in written.items():
+        write_text(path, content)
+    return list(written)
+
+
+def _csv(results: Sequence[ExperimentResult], folder: Path) -> str:
+    lines = [_record(number, result, folder) for number, result in enumerate(results)]
+    with io.StringIO(newline="") as buffer:
+        writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        return buffer.getvalue()
+
+
+def _record(number: int, result: ExperimentResult, folder: Path) -> dict[str, object]:
+    values = {column: result.metrics.get(name) for column, name in MEASURED.items()}
+    return {
+        "job": number,
+        "task": result.labels.task,
+        "model": result.labels.model,
+        "optimizer": result.labels.optimizer,
+        "simulation": result.labels.simulation,
+        "mode": result.labels.mode,
+        "seed": result.seed,
+        "status": "failed" if result.error else "ok",
+        **{column: "" if is_missing(value) else value for column, value in values.items()},
+        "seconds": result.seconds or "",
+        "model_id": result.model_id,
+        "fingerprint": result.fingerprint,
+        "run_id": result.run_id or "",
+        "folder": _relative(result.folder, folder),
+        "error": result.error,
+    }
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+_COLUMNS = (
+    Column("job", right=True),
+    Column("task"),
+    Column("model"),
+    Column("optimizer"),
+    Column("simulation"),
+    Column("seed", right=True),
+    Column("score [95% interval]", right=True),
+    Column("examples", right=True),
+    Column("failed", right=True),
+    Column("p50", right=True),
+    Column("p95", right=True),
+    Column("status"),
+)
+
+
+def _markdown(results: Sequence[ExperimentResult], folder: Path) -> str:
+    best = best_of_tasks(results)
+    failed = [(number, result) for number, result in enumerate(results) if result.error]
+    parts = [
+        f"# Sweep {escape(folder.name)}",
+        f"{len(results)} jobs, {len(failed)} failed.",
+        table(_COLUMNS, [_cells(n, result, n in best) for n, result in enumerate(results)]),
+    ]
+    if best:
+        parts.append("★ best score of its task; where intervals overlap, it may be chance.")
+    if failed:
+        reasons = [[str(number), result.name, result.error] for number, result in failed]
+        columns = (Column("job", right=True), Column("run"), Column("reason"))
+        parts += ["## Failed", table(columns, reasons)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(number: int, result: ExperimentResult, is_best: bool) -> list[str]:
+    low, high = result.metrics.get("score.low"), result.metrics.get("score.high")
+    return [
+        str(number),
+        result.labels.task,
+        result.labels.model,
+        result.labels.optimizer,
+        result.labels.simulation,
+        str(result.seed),
+        ("★ " if is_best else "") + scored(result.metrics.get("score"), low, high),
+        count(result.metrics.get("examples")),
+        count(result.metrics.get("examples.failed")),
+        duration(result.metrics.get("latency.generate.p50_ms")),
+        duration(result.metrics.get("latency.generate.p95_ms")),
+        "failed" if result.error else "ok",
+    ]

@@ -1,0 +1,161 @@
+"""What the terminal shows at the end: the summary of one run, and the table of a sweep.
+
+>>> print_result(result, command="tiltyard task=iot_tiny")
+lexical on iot_tiny, baseline, seed 0
+  score     0.600  [0.231, 0.882], 95% interval
+  …
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from tiltyard.reporting.console import Field, grid, show, table, text
+from tiltyard.reporting.numbers import count, duration, fraction, interval, is_missing, rate, scored
+from tiltyard.reporting.sweep_summary import best_of_tasks, write_sweep_summary
+from tiltyard.result import ExperimentResult
+
+LONGEST_BESIDE = 50
+"""The longest command that has its explanation beside it, in characters."""
+
+
+def print_result(result: ExperimentResult, *, command: str = "") -> None:
+    """Print the summary of one run, and what to type next.
+
+    Args:
+        result: The run; it did not fail.
+        command: The command line that ran it, if known: the next one to try then stands there complete.
+    """
+    labels = result.labels
+    ran = f"{labels.model} on {labels.task}, {labels.mode}, seed {result.seed}"
+    if labels.simulation != "none":
+        ran += f", then {labels.simulation}"
+    show(
+        text(ran, "bold"),
+        grid([(Text(name, "dim"), value) for name, value in _facts(result)], indent=2),
+        "",
+        Text("next", "bold"),
+        *_typed(list(_next_steps(result, command))),
+    )
+
+
+def _facts(result: ExperimentResult) -> Iterator[tuple[str, str]]:
+    limits = interval(result.metrics.get("score.low"), result.metrics.get("score.high"))
+    score, accuracy = result.metrics.get("score"), result.metrics.get("accuracy")
+    yield "score", f"{fraction(score)}  {limits}, 95% interval" if limits else fraction(score)
+    if accuracy is not None and accuracy != score:
+        yield "accuracy", f"{fraction(accuracy)}  examples with full marks"
+    yield "examples", count(result.metrics.get("examples"))
+    if troubles := _troubles(result):
+        yield "trouble", troubles
+    p50, p95 = (result.metrics.get(f"latency.generate.{rank}_ms") for rank in ("p50", "p95"))
+    yield "latency", f"p50 {duration(p50)}, p95 {duration(p95)}"
+    yield "speed", rate(result.metrics.get("examples_per_second"), "examples")
+    prompt, completion = result.metrics.get("tokens.prompt"), result.metrics.get("tokens.completion")
+    if prompt or completion:
+        yield "tokens", f"{count(prompt)} read, {count(completion)} written"
+    memory = result.metrics.get("memory.peak_mb")
+    if memory is not None:
+        yield "memory", f"{count(memory)} MB at its peak"
+    yield "took", duration(1000 * result.seconds)
+    yield "files", shown_path(result.folder)
+    yield "tracked", f"MLflow run {result.run_id}" if result.run_id else "no (tracking=off)"
+
+
+def _troubles(result: ExperimentResult) -> str:
+    failed, unparsed, truncated = (
+        result.metrics.get(f"examples.{what}") for what in ("failed", "unparsed", "truncated")
+    )
+    parts = []
+    if failed:
+        formatless = f" ({count(unparsed)} not in the format asked for)" if unparsed else ""
+        parts.append(f"{count(failed)} failed{formatless}")
+    if truncated:
+        parts.append(f"{count(truncated)} cut off at the token limit")
+    if failed:
+        parts.append(f"see {shown_path(result.folder / 'errors.jsonl')}")
+    return ", ".join(parts)
+
+
+def _next_steps(result: ExperimentResult, command: str) -> Iterator[tuple[str, str]]:
+    if result.labels.optimizer == "none":
+        words = [word for word in command.split(" ") if word != "optimizer=none"]
+        typed = " ".join([*words, "optimizer=bootstrap"]) if command else "… optimizer=bootstrap"
+        yield typed, "the same with demonstrations that the optimizer chooses"
+    elif result.run_id:
+        yield "tiltyard report", "compare it with what ran before"
+    if result.run_id:
+        yield "tiltyard ui", "look at every run in MLflow"
+    else:
+        yield shown_path(result.folder / "report.md"), "its report"
+
+
+def print_sweep(results: Sequence[ExperimentResult], folder: Path) -> None:
+    """Print the table of a sweep, and write it as ``summary.csv`` and ``summary.md``.
+
+    Args:
+        results: One per job, in the order of the jobs; those of failed jobs say why in ``error``.
+        folder: The sweep's folder, which the files go into.
+    """
+    failed = [(number, result) for number, result in enumerate(results) if result.error]
+    best = best_of_tasks(results)
+    title = f"sweep {folder.name}: {len(results)} jobs" + (f", {len(failed)} failed" if failed else "")
+    show("", text(f"{title}; scores with their 95% intervals", "bold"), table(_columns(results, best)))
+    if best:
+        show(Text("* best score of its task; where intervals overlap, it may be chance", "dim"))
+    if failed:
+        reasons = [(str(number), text(result.name), text(result.error, "red")) for number, result in failed]
+        show("", Text("failed", "bold red"), grid(reasons, indent=2))
+    write_sweep_summary(results, folder)
+    steps = [(shown_path(folder / "summary.md"), "this table as a file; summary.csv has more")]
+    if any(result.run_id for result in results):
+        steps.append((f"tiltyard report --sweep {folder.name}", "the same by model and mode, with figures"))
+        steps.append(("tiltyard ui", "look at every run in MLflow"))
+    show("", Text("next", "bold"), *_typed(steps))
+
+
+def _typed(steps: Sequence[tuple[str, str]]) -> list[RenderableType]:
+    """What to type, and why: side by side, or below each other where commands are long."""
+    if all(len(typed) <= LONGEST_BESIDE for typed, _ in steps):
+        return [grid([(text(typed, "cyan"), Text(why)) for typed, why in steps], indent=2)]
+    return [grid([[line]], indent) for t, why in steps for line, indent in ((text(t, "cyan"), 2), (why, 6))]
+
+
+def _columns(results: Sequence[ExperimentResult], best: set[int]) -> list[Field]:
+    labels = [result.labels for result in results]
+    columns = [
+        Field("job", [str(number) for number in range(len(results))], right=True),
+        Field("task", [label.task for label in labels]),
+        Field("model", [label.model for label in labels]),
+        Field("optimizer", [label.optimizer for label in labels]),
+    ]
+    if len({label.simulation for label in labels}) > 1:
+        columns.append(Field("simulation", [label.simulation for label in labels]))
+    if len({result.seed for result in results}) > 1:
+        columns.append(Field("seed", [str(result.seed) for result in results], right=True))
+    columns += [
+        Field("score", [_score(result, number in best) for number, result in enumerate(results)], right=True),
+        Field("examples", [count(result.metrics.get("examples")) for result in results], right=True),
+    ]
+    failed = [result.metrics.get("examples.failed") for result in results]
+    if any(failed):
+        columns.append(Field("failed", [count(number) for number in failed], right=True))
+    p50 = [duration(result.metrics.get("latency.generate.p50_ms")) for result in results]
+    return [*columns, Field("p50", p50, right=True)]
+
+
+def _score(result: ExperimentResult, is_best: bool) -> Text:
+    if result.error:
+        return Text("failed ", "red")
+    value = result.metrics.get("score")
+    shown = scored(value, result.metrics.get("score.low"), result.metrics.get("score.high"))
+    mark = "" if is_missing(value) else "*" if is_best else " "
+    return Text(shown + mark, "bold green" if is_best else "")
+
+
+def shown_path(path: Path) -> str:
+    """A path as the user would type it: relative where it lies below the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

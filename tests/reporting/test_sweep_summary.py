@@ -1,0 +1,50 @@
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tiltyard.reporting.sweep_summary import best_of_tasks, write_sweep_summary
+from tiltyard.result import ExperimentResult
+
+MakeResult = Callable[..., ExperimentResult]
+
+
+def test_the_csv_has_a_row_per_job_and_empty_cells_for_what_is_missing(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
+    inside = replace(make_result(without=("tokens.prompt",)), folder=folder / "0_job")
+    write_sweep_summary([inside, make_result(error="no weights")], folder)
+    with (folder / "summary.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["score"], first["low"], first["high"]) == ("0.667", "0.208", "0.939")
+    assert first["prompt_tokens"] == ""
+    assert first["folder"] == "0_job"
+    assert first["status"] == "ok"
+    assert (second["status"], second["error"], second["score"], second["seconds"]) == (
+        "failed",
+        "no weights",
+        "",
+        "",
+    )
+
+
+def test_the_markdown_names_what_failed(make_result: MakeResult, tmp_path: Path) -> None:
+    write_sweep_summary([make_result(), make_result(error="a | b")], tmp_path)
+    written = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "2 jobs, 1 failed." in written
+    assert "| a \\| b " in written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["summary.csv", "summary.md"]
+
+
+def test_the_best_are_found_per_task(make_result: MakeResult) -> None:
+    results = [
+        make_result("a", score=0.1),
+        make_result("a", score=0.9),
+        make_result("a", score=0.9),
+        make_result("b", score=0.5),
+        make_result("c", score=0.5),
+        make_result("c", score=0.5),
+        make_result("d", error="x"),
+    ]
+    assert best_of_tasks(results) == {1, 2}

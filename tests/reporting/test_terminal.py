@@ -1,0 +1,163 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tiltyard.reporting.terminal import print_result, print_sweep
+from tiltyard.result import ExperimentResult
+
+MakeResult = Callable[..., ExperimentResult]
+
+
+def _result_lines(result: ExperimentResult, capsys: pytest.CaptureFixture[str], **options: str) -> list[str]:
+    print_result(result, **options)
+    return [line.strip() for line in capsys.readouterr().out.split("\n")]
+
+
+def test_a_run_is_summed_up(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = make_result()
+    monkeypatch.chdir(result.folder.parent)
+    lines = _result_lines(result, capsys)
+    assert lines[0] == "lexical on tatqa_tiny, baseline, seed 0"
+    assert "score     0.667 [0.208, 0.939], 95% interval" in lines
+    assert "examples  3" in lines
+    assert "latency   p50 12 ms, p95 2.81 s" in lines
+    assert "speed     85 examples/s" in lines
+    assert "files     tatqa_tiny_lexical_none" in lines
+    assert "tracked   MLflow run 5f0c" in lines
+    assert not any("trouble" in line or "accuracy" in line for line in lines)
+
+
+def test_failures_are_counted_and_pointed_at(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make_result(examples__failed=2.0, examples__unparsed=1.0, examples__truncated=2.0)
+    [trouble] = [line for line in _result_lines(result, capsys) if line.startswith("trouble")]
+    assert trouble == (
+        "trouble   2 failed (1 not in the format asked for), 2 cut off at the token limit, "
+        f"see {result.folder / 'errors.jsonl'}"
+    )
+
+
+def test_what_was_not_measured_is_not_zero(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make_result(
+        without=("latency.generate.p50_ms", "examples_per_second", "memory.peak_mb", "score.low")
+    )
+    lines = _result_lines(result, capsys)
+    assert "latency   p50 –, p95 2.81 s" in lines
+    assert "speed     –" in lines
+    assert "score     0.667" in lines
+    assert not any(line.startswith("memory") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "run_id", "command", "first"),
+    [
+        (
+            "none",
+            "5f0c",
+            "tiltyard task=iot_tiny optimizer=none",
+            "tiltyard task=iot_tiny optimizer=bootstrap ",
+        ),
+        ("none", "5f0c", "", "… optimizer=bootstrap "),
+        ("bootstrap", "5f0c", "tiltyard optimizer=bootstrap", "tiltyard report "),
+    ],
+)
+def test_the_next_step_fits_what_ran(
+    make_result: MakeResult,
+    capsys: pytest.CaptureFixture[str],
+    optimizer: str,
+    run_id: str | None,
+    command: str,
+    first: str,
+) -> None:
+    lines = _result_lines(make_result(optimizer=optimizer, run_id=run_id), capsys, command=command)
+    steps = lines[lines.index("next") + 1 :]
+    assert steps[0].startswith(first)
+    assert steps[1].startswith("tiltyard ui ")
+
+
+def test_an_untracked_run_is_not_sent_to_mlflow(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make_result(optimizer="bootstrap", run_id=None)
+    lines = _result_lines(result, capsys)
+    assert "tracked   no (tracking=off)" in lines
+    assert not any(line.startswith("tiltyard") for line in lines)
+    assert str(result.folder / "report.md") in lines[lines.index("next") + 1]
+
+
+def test_a_long_command_has_its_explanation_below(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "tiltyard " + " ".join(f"task.key{number}=value" for number in range(9))
+    lines = _result_lines(make_result(), capsys, command=command)
+    assert f"{command} optimizer=bootstrap" in lines
+
+
+def test_a_sweep_is_a_table_in_the_order_of_its_jobs(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    results = [
+        make_result("iot_tiny", score=0.2),
+        make_result("iot_tiny", optimizer="bootstrap", score=0.8),
+        make_result("medqa_tiny", error="cannot load [weights]; free key sk-abcdefghijklmnop"),
+        make_result("medqa_tiny", optimizer="bootstrap"),
+    ]
+    print_sweep(results, tmp_path)
+    out = capsys.readouterr().out
+    lines = [line for line in out.split("\n") if line[:3].strip().isdigit()]
+    assert [line.split()[1:4] for line in lines[:4]] == [
+        ["iot_tiny", "lexical", "none"],
+        ["iot_tiny", "lexical", "bootstrap"],
+        ["medqa_tiny", "lexical", "none"],
+        ["medqa_tiny", "lexical", "bootstrap"],
+    ]
+    assert "0.200 [0.208, 0.939] " in lines[0]
+    assert "0.800 [0.208, 0.939]*" in lines[1]
+    assert lines[2].split()[4:] == ["failed", "–", "–"]
+    assert "4 jobs, 1 failed" in out
+    assert "2  medqa_tiny/lexical/none/s0  cannot load [weights]; free key ***" in out
+    assert "seed" not in out
+    assert f"tiltyard report --sweep {tmp_path.name}" in out
+    assert "***" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert (tmp_path / "summary.csv").exists()
+
+
+def test_failed_examples_stand_beside_the_score(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    print_sweep([make_result(), make_result(examples__failed=2.0)], tmp_path)
+    lines = [line.split() for line in capsys.readouterr().out.split("\n")]
+    assert ["job", "task", "model", "optimizer", "score", "examples", "failed", "p50"] in lines
+    assert [line[-4:-2] for line in lines if line[:1] in (["0"], ["1"])] == [["3", "0"], ["3", "2"]]
+
+
+def test_seeds_are_shown_where_they_differ(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    print_sweep([make_result(seed=seed) for seed in (0, 11)], tmp_path)
+    assert " 11 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_sweep_fits_a_terminal(
+    make_result: MakeResult,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    width: int,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", str(width))
+    models = ("lexical", "qwen2.5-0.5b", "a-very-long-name-of-a-model")
+    print_sweep([make_result(model=model, optimizer="bootstrap_random_search") for model in models], tmp_path)
+    out = capsys.readouterr().out
+    assert all(len(line) <= width for line in out.split("\n") if str(tmp_path) not in line)
+    assert out.count("0.667 [0.208, 0.939]") == 3
