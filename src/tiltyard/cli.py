@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from tiltyard.errors import InputError, TiltyardError
 
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     debug = any(argument.lower() == "debug=true" for argument in arguments)
     try:
         _run(list(arguments))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         _say("interrupted; what was finished is kept")
         return INTERRUPTED
@@ -57,7 +61,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: list[str]) -> None:
     command = arguments[0] if arguments else ""
-    if command in COMMANDS:
+    if arguments == ["--version"]:
+        _say_version()
+    elif command in COMMANDS:
         COMMANDS[command](arguments[1:])
     elif command and command.isidentifier():
         close = difflib.get_close_matches(command, COMMANDS, n=1)
@@ -68,6 +74,14 @@ def _run(arguments: list[str]) -> None:
         )
     else:
         _experiment(arguments)
+
+
+def _say_version() -> None:
+    import hydra
+
+    from tiltyard import __version__
+
+    print(f"tiltyard {__version__} (Hydra {hydra.__version__})")  # noqa: T201 - this was asked for
 
 
 def _experiment(arguments: list[str]) -> None:
@@ -85,8 +99,25 @@ def _experiment(arguments: list[str]) -> None:
         os.environ.setdefault("TQDM_DISABLE", "1")
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's pre-emption ends a run as Ctrl-C does
     register_resolvers()
-    sys.argv[1:] = arguments
+    sys.argv[1:] = _flags_last(arguments)
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(run_job)()
+
+
+def _flags_last(arguments: list[str]) -> list[str]:
+    """Hydra's own flags after the overrides; its parser loses overrides that follow a flag with a value."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.error = _refuse_flags  # type: ignore[method-assign]
+    parsed, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        _refuse_flags(f"unknown flag '{unknown[0]}'")
+    overrides: list[str] = parsed.overrides
+    return [*overrides, *(argument for argument in arguments if argument not in overrides)]
+
+
+def _refuse_flags(message: str) -> NoReturn:
+    raise InputError(message, "tiltyard --hydra-help lists Hydra's flags")
 
 
 def _interrupt(signum: int, frame: object) -> None:

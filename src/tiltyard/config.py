@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from tiltyard.errors import InputError, TiltyardError
-from tiltyard.signatures import Content, Leaf, check_node, options_of, target_of
+from tiltyard.signatures import MISSING, Content, Leaf, check_node, options_of, target_of
 
 __all__ = ["AXES", "Content", "ExperimentConfig", "check", "fingerprint", "instantiate", "resolve"]
 
@@ -141,15 +141,24 @@ def check(cfg: DictConfig) -> None:
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
-    keys = [str(key) for key in cfg if key != "hydra"]
+    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    _refuse_missing(OmegaConf.to_container(cfg), "")  # before something else is derived from it
     try:
-        plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)
+        plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         reason = str(error).splitlines()[0]
         raise InputError(f"{where}{reason}", "fix the interpolation or give the value") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _refuse_missing(value: Any, path: str) -> None:
+    if value == MISSING:
+        raise InputError(f"{path} is not set", f"add {path}=VALUE")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_missing(item, f"{path}.{key}" if path else str(key))
 
 
 def _check_plain(plain: Mapping[str, Any]) -> list[Leaf]:

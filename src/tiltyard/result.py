@@ -6,12 +6,12 @@
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
 from tiltyard.config import ExperimentConfig, Labels
+from tiltyard.files import write_text
 
 RESULT_FILE = "result.json"
 
@@ -46,10 +46,7 @@ class ExperimentResult:
 
     def save(self) -> None:
         """Write the result into its folder, atomically."""
-        path = self.folder / RESULT_FILE
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), default=str, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)  # noqa: PTH105 - says "atomic" to whoever reads it
+        write_text(self.folder / RESULT_FILE, json.dumps(asdict(self), default=str, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -6,13 +6,15 @@
 """
 
 import csv
-import os
+import io
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
+
+from tiltyard.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,12 +119,11 @@ def _open(path: Path) -> TextIO:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as CSV, atomically: a reader sees the old file or the new one."""
-    partial = path.with_name(f"{path.name}.partial")
-    with _open(partial) as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(vars(row) for row in rows)
-    os.replace(partial, path)  # noqa: PTH105 - says "atomic" to whoever reads it
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, COLUMNS)
+    writer.writeheader()
+    writer.writerows(vars(row) for row in rows)
+    write_text(path, table.getvalue())
 
 
 def read_rows(path: Path) -> "pd.DataFrame":

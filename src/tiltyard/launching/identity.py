@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from tiltyard.files import write_text
+
 FILE = "sweep.json"
 
 
@@ -26,7 +28,7 @@ class SweepIdentity:
 
     def save(self, folder: Path) -> None:
         """Write the identity into the sweep's folder."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_text(folder / FILE, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Self:

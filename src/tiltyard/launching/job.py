@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from tiltyard.config import ExperimentConfig, resolve
 from tiltyard.errors import JobError, TiltyardError
+from tiltyard.files import write_text
 from tiltyard.launching.identity import SweepIdentity
 from tiltyard.redaction import redact
 
@@ -76,8 +77,8 @@ def _describe(error: Exception, folder: Path) -> TiltyardError:
     """The failure in one line; the traceback of an unforeseen one is kept beside the job's files."""
     if isinstance(error, TiltyardError):
         return error
-    (folder / TRACEBACK_FILE).write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
-    message = redact(" ".join(str(error).split())) or "no message"
+    write_text(folder / TRACEBACK_FILE, "".join(traceback.format_exception(error)))
+    message = " ".join(redact(str(error)).split()) or "no message"
     return JobError(f"{type(error).__name__}: {message[:300]}", f"see {folder / TRACEBACK_FILE}")
 
 

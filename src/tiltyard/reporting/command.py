@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 from rich.text import Text
 
 from tiltyard.errors import InputError
+from tiltyard.files import write_text
 from tiltyard.reporting import comparison
 from tiltyard.reporting.console import Field, show, table, text
-from tiltyard.reporting.files import write_text
 from tiltyard.reporting.markdown import Column, escape, one_line
 from tiltyard.reporting.terminal import shown_path
 

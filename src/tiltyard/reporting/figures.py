@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiltyard.evaluation.rows import Row
+from tiltyard.files import write_bytes
 from tiltyard.reporting import numbers
-from tiltyard.reporting.files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

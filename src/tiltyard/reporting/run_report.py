@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tiltyard.evaluation.rows import Row
+from tiltyard.files import write_text
 from tiltyard.reporting import numbers
 from tiltyard.reporting.figures import latency_figure, save
-from tiltyard.reporting.files import write_text
 from tiltyard.reporting.markdown import Column, code_block, escape, shorten, table
 from tiltyard.result import ExperimentResult
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from tiltyard.reporting.files import write_text
+from tiltyard.files import write_text
 from tiltyard.reporting.markdown import Column, escape, table
 from tiltyard.reporting.numbers import count, duration, is_missing, scored
 from tiltyard.result import ExperimentResult

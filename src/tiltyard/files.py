@@ -1,4 +1,4 @@
-"""Writes a report's files atomically: a reader sees the old file or the new one, and no secret."""
+"""Writes files atomically: a reader sees the old file or the new one, and no secret."""
 
 import os
 from pathlib import Path

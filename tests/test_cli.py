@@ -1,0 +1,204 @@
+"""The command line as a user meets it: what it prints, what it leaves, and its exit codes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tiltyard.cli import main
+
+HEAVY = ("torch", "transformers", "mlflow", "dspy", "pandas", "sklearn", "scipy", "matplotlib")
+
+
+@pytest.fixture
+def tiltyard(in_folder, monkeypatch, capfd):
+    """Runs a command line in a folder of its own; returns its exit code and what it printed."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(sys, "argv", ["tiltyard"])
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+WRONG_INPUT = [
+    (["modle=lexical"], "unknown key 'modle'; did you mean 'model'?"),
+    (["model=lexicl"], "no option 'lexicl' in group 'model'; did you mean 'lexical'?"),
+    (["optimizer=bootstrap", "optimizer.max_rouns=2"], "did you mean 'max_rounds'?"),
+    (["optimizer=bootstrap", "optimizer.max_rounds=two"], 'optimizer.max_rounds="two"'),
+    (["optimizer=labeled_few_shot", "optimizer.k=-1"], "optimizer.k=-1"),
+    (["limit=0"], "limit=0: should be greater than or equal to 1"),
+    (["seed=one"], 'seed="one": should be a valid integer'),
+    (["task=qa"], "task.path is not set"),
+    (["task=qa", "task.path=nowhere.json"], "nowhere.json"),
+    (["hardware.device=tpu"], "hardware.device"),
+    (["task=a=b"], "cannot read 'task=a=b'"),
+    (["model=lexical,tiny-gpt2"], "Ambiguous value"),
+    (["-m", "seed=0,-1"], "job 1 (seed=-1): seed=-1"),
+    (["-m", "model=lexical,lexicl"], "no option 'lexicl'"),
+    (["-m", "seed=interval(0,1)"], "does not support sweep type"),
+    (["--config-dir", "nowhere"], "nowhere"),
+    (["--nope"], "unknown flag '--nope'"),
+    (["--cfg", "everything"], "argument --cfg/-c: invalid choice: 'everything'"),
+    (["repot"], "unknown command 'repot'; did you mean 'report'?"),
+    (["report", "--nope"], "tiltyard report: unrecognized arguments: --nope"),
+    (["report"], "no runs are tracked in mlruns"),
+    (["ui", "--tracking", "nowhere"], "no runs are tracked in nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG_INPUT, ids=[" ".join(arguments) for arguments, _ in WRONG_INPUT])
+def test_wrong_input_is_one_line_and_leaves_nothing(tiltyard, in_folder, arguments, words):
+    code, out, err = tiltyard(*arguments)
+    assert code == 2
+    assert out == ""
+    [line] = err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+    assert ";" in line
+    assert list(in_folder.iterdir()) == []
+
+
+def test_debug_adds_the_traceback(tiltyard):
+    code, _, err = tiltyard("limit=0", "debug=true")
+    assert code == 2
+    assert "Traceback" in err
+    assert err.strip().splitlines()[-1].startswith("error: limit=0")
+
+
+def test_one_run_is_scored_tracked_and_said(tiltyard, in_folder):
+    code, out, _ = tiltyard("task=iot_tiny", "optimizer=bootstrap")
+    assert code == 0
+    assert "lexical on iot_tiny, bootstrap, seed 0" in out
+    assert "95% interval" in out
+    assert "next" in out
+    [folder] = (in_folder / "outputs").glob("*/*")
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert left >= {
+        "config.yaml",
+        "predictions.csv",
+        "latency.json",
+        "report.md",
+        "result.json",
+        "figures/latency.svg",
+        "program/program.json",
+        "program/metadata.json",
+    }
+    assert not list(folder.rglob("*.pkl"))
+    code, out, _ = tiltyard("report")
+    assert code == 0
+    assert "iot_tiny" in out
+    assert (in_folder / "outputs/report/summary.csv").is_file()
+    assert (in_folder / "outputs/report/report.md").is_file()
+
+
+def test_a_sweep_is_a_parent_with_children_and_a_table(tiltyard, in_folder):
+    from tiltyard.tracking.reader import runs
+    from tiltyard.tracking.recorder import LocalTracking
+
+    code, out, _ = tiltyard("-m", "task=iot_tiny,medqa_tiny", "optimizer=none,labeled_few_shot", "limit=2")
+    assert code == 0
+    [sweep] = (in_folder / "outputs/sweeps").iterdir()
+    identity = json.loads((sweep / "sweep.json").read_text())
+    tracked = runs(LocalTracking())
+    assert len(tracked) == 4
+    assert {run.parent for run in tracked} == {identity["parent_run_id"]}
+    assert {run.sweep for run in tracked} == {sweep.name}
+    assert {run.name for run in tracked} == {
+        f"{task}/lexical/{optimizer}/s0"
+        for task in ("iot_tiny", "medqa_tiny")
+        for optimizer in ("none", "labeled_few_shot")
+    }
+    assert out.count("medqa_tiny") == 2
+    assert (sweep / "summary.csv").is_file()
+
+
+def test_a_failed_job_does_not_stop_the_others(tiltyard, in_folder):
+    broken = in_folder / "broken.jsonl"
+    broken.write_text('{"question": "q"}\n')
+    good = in_folder / "good.jsonl"
+    good.write_text("".join(f'{{"question": "q{n}", "answer": "a{n}"}}\n' for n in range(9)))
+    code, out, err = tiltyard("-m", "task=qa", f"task.path={broken},{good}", "tracking=off")
+    assert code == 1
+    assert "1 of 2 jobs failed" in err
+    assert "field 'answer'" in out
+    assert "good" in out
+
+
+def test_an_experiment_may_be_a_sweep(tiltyard, in_folder):
+    (in_folder / "mine/experiment").mkdir(parents=True)
+    (in_folder / "mine/experiment/two.yaml").write_text(
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n"
+    )
+    code, out, _ = tiltyard("experiment=two", "--config-dir", "mine", "tracking=off", "limit=1")
+    assert code == 0
+    assert "2 jobs" in out
+
+
+def test_a_users_folder_adds_options_to_any_group(tiltyard, in_folder):
+    for group, text in {
+        "model": "_target_: tiltyard.models.lexical.lexical\n",
+        "optimizer": "_target_: dspy.LabeledFewShot\nk: 3\n",
+    }.items():
+        (in_folder / "mine" / group).mkdir(parents=True)
+        (in_folder / "mine" / group / "house.yaml").write_text(text)
+    code, out, _ = tiltyard("--config-dir", "mine", "model=house", "optimizer=house", "tracking=off")
+    assert code == 0
+    assert "house on tatqa_tiny, house, seed 0" in out
+
+
+def test_without_tracking_there_is_no_store(tiltyard, in_folder):
+    code, _, _ = tiltyard("tracking=off", "limit=1")
+    assert code == 0
+    assert not (in_folder / "mlruns").exists()
+
+
+def test_config_flags_of_hydra_work(tiltyard, in_folder):
+    code, out, _ = tiltyard("--cfg", "job", "optimizer=bootstrap")
+    assert code == 0
+    assert "_target_: dspy.BootstrapFewShot" in out
+    code, out, _ = tiltyard("--info", "searchpath")
+    assert code == 0
+    assert list(in_folder.iterdir()) == []
+
+
+def test_help_lists_groups_and_commands(tiltyard):
+    code, out, _ = tiltyard("--help")
+    assert code == 0
+    for word in ("tiltyard report", "model: ", "lexical", "tiny-gpt2", "optimizer: ", "bootstrap"):
+        assert word in out
+
+
+def test_doctor_says_what_works(tiltyard, monkeypatch):
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-secret-value")
+    code, out, _ = tiltyard("doctor")
+    assert code == 0
+    assert "python" in out
+    assert "GROQ_API_KEY" in out
+    assert "gsk-secret-value" not in out
+    assert "mlruns does not exist yet" in out
+    assert all(line.split()[0] in ("ok", "note") for line in out.strip().splitlines())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--version"]])
+def test_nothing_heavy_is_imported_before_a_run(arguments, in_folder):
+    code = (
+        "import sys; from tiltyard.cli import main; code = main(sys.argv[1:]); "
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=in_folder
+    )
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_the_module_is_the_program(in_folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "tiltyard", "limit=0"], capture_output=True, text=True, cwd=in_folder
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: limit=0")
