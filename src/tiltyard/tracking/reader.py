@@ -1,0 +1,183 @@
+"""Reads runs back: the one module that queries MLflow.
+
+>>> for run in runs(LocalTracking()):
+...     print(run.name, run.metrics["score"], len(run.rows()))
+"""
+
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiltyard.errors import InputError, JobError
+from tiltyard.evaluation.rows import read_rows
+from tiltyard.tracking.connection import Connection, StoreFailureError
+from tiltyard.tracking.recorder import Tracking
+from tiltyard.tracking.run import KIND, PARENT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE = 1000
+"""Runs asked for at once."""
+ROWS = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """One recorded run of one combination."""
+
+    run_id: str
+    name: str
+    status: str
+    """``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``. A process that could not say how it ended
+    (SIGKILL, power) leaves ``RUNNING``."""
+    started: datetime
+    """UTC."""
+    ended: datetime | None
+    """UTC; None while the run has not ended."""
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    """The run's config, flattened with dots."""
+    metrics: Mapping[str, float]
+    """The last value of each."""
+    _connection: Connection = field(repr=False, compare=False)
+
+    @property
+    def parent(self) -> str | None:
+        """The run id of the sweep; None outside a sweep."""
+        return self.tags.get(PARENT)
+
+    @property
+    def sweep(self) -> str:
+        """The sweep's id; empty outside a sweep."""
+        return self.tags.get("tiltyard.sweep", "")
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of everything that can change the result."""
+        return self.tags.get("tiltyard.fingerprint", "")
+
+    @property
+    def task(self) -> str:
+        """The task's label."""
+        return self.tags.get("tiltyard.task", "")
+
+    @property
+    def model(self) -> str:
+        """The model's label."""
+        return self.tags.get("tiltyard.model", "")
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's label."""
+        return self.tags.get("tiltyard.optimizer", "")
+
+    @property
+    def simulation(self) -> str:
+        """The simulation's label."""
+        return self.tags.get("tiltyard.simulation", "")
+
+    @property
+    def mode(self) -> str:
+        """``baseline``, or the optimizer's label."""
+        return self.tags.get("tiltyard.mode", "")
+
+    def rows(self) -> "pd.DataFrame":
+        """The run's ``predictions.csv``, one row per evaluated example.
+
+        Raises:
+            InputError: The run has none.
+            JobError: The store failed.
+        """
+        client = self._connection.client
+        with tempfile.TemporaryDirectory() as folder, _explaining(self._connection):
+            names = self._connection.call(lambda: [item.path for item in client.list_artifacts(self.run_id)])
+            if ROWS not in names:
+                raise InputError(
+                    f"run {self.name} ({self.run_id}) has no {ROWS}",
+                    "it ended before its first example; run it again",
+                )
+            path = self._connection.call(lambda: client.download_artifacts(self.run_id, ROWS, folder))
+            return read_rows(Path(path))
+
+
+def runs(
+    tracking: Tracking, *, experiment: str | None = None, statuses: Collection[str] = ("FINISHED",)
+) -> list[TrackedRun]:
+    """The recorded jobs of an experiment, oldest first; sweeps, their parents, are left out.
+
+    Args:
+        tracking: Where the runs are.
+        experiment: The MLflow experiment; the tracking's own when None.
+        statuses: Which runs: any of ``RUNNING``, ``FINISHED``, ``FAILED``, ``KILLED``.
+
+    Raises:
+        InputError: There is no store, or no such experiment in it.
+        JobError: The store failed.
+    """
+    connection = tracking.connect(create=False)
+    name = experiment if experiment is not None else tracking.experiment
+    with _explaining(connection):
+        experiment_id = connection.experiment_id(name)
+        if experiment_id is None:
+            raise InputError(
+                f"no experiment '{name}' in {connection.place}",
+                f"experiments there: {_experiments(connection)}",
+            )
+        found = [_tracked_run(run, connection) for run in _search(connection, experiment_id)]
+    return [run for run in found if run.status in statuses]
+
+
+def _search(connection: Connection, experiment_id: str) -> Iterator[Any]:
+    token: str | None = None
+    while True:
+        page = connection.call(
+            partial(
+                connection.client.search_runs,
+                [experiment_id],
+                f"tags.`{KIND}` = 'job'",
+                max_results=PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _tracked_run(run: Any, connection: Connection) -> TrackedRun:
+    return TrackedRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        status=run.info.status,
+        started=_time(run.info.start_time),
+        ended=_time(run.info.end_time) if run.info.end_time else None,
+        tags=run.data.tags,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        _connection=connection,
+    )
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _experiments(connection: Connection) -> str:
+    found = connection.call(lambda: connection.client.search_experiments())
+    return ", ".join(sorted(experiment.name for experiment in found)) or "none"
+
+
+@contextmanager
+def _explaining(connection: Connection) -> Iterator[None]:
+    try:
+        yield
+    except StoreFailureError as failure:
+        raise JobError(f"{connection.place}: could not read the runs ({failure})", "try again") from failure
