@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from tiltyard.config import register_resolvers
+from tiltyard.resolvers import register_resolvers
 from tiltyard.shipped import config_folder
 
 

@@ -51,7 +51,9 @@ WRONG_INPUT = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "words"), WRONG_INPUT, ids=[" ".join(arguments) for arguments, _ in WRONG_INPUT])
+@pytest.mark.parametrize(
+    ("arguments", "words"), WRONG_INPUT, ids=[" ".join(arguments) for arguments, _ in WRONG_INPUT]
+)
 def test_wrong_input_is_one_line_and_leaves_nothing(tiltyard, in_folder, arguments, words):
     code, out, err = tiltyard(*arguments)
     assert code == 2

@@ -90,17 +90,15 @@ def _experiment(arguments: list[str]) -> None:
 
     import hydra
 
-    from tiltyard.config import register_resolvers
-    from tiltyard.launching.job import run_job
+    from tiltyard.launching.task_function import job
     from tiltyard.shipped import config_folder
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach this module, which words them
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's pre-emption ends a run as Ctrl-C does
-    register_resolvers()
     sys.argv[1:] = _flags_last(arguments)
-    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(run_job)()
+    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(job)()
 
 
 def _flags_last(arguments: list[str]) -> list[str]:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated, Any
 
 from hydra.errors import InstantiationException
@@ -98,20 +97,6 @@ class ExperimentConfig:
     def as_dict(self) -> dict[str, Any]:
         """The config as plain values, for files and params."""
         return asdict(self)
-
-
-def _stem(path: str) -> str:
-    return Path(path).stem
-
-
-def _basename(name: str) -> str:
-    return name.rstrip("/").rsplit("/", 1)[-1]
-
-
-def register_resolvers() -> None:
-    """Make ``${stem:PATH}`` and ``${basename:NAME}`` known to configs; labels are derived with them."""
-    OmegaConf.register_new_resolver("stem", _stem, replace=True)
-    OmegaConf.register_new_resolver("basename", _basename, replace=True)
 
 
 def resolve(cfg: DictConfig) -> ExperimentConfig:

@@ -7,6 +7,7 @@
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from omegaconf import OmegaConf
 
 from tiltyard import __version__
 from tiltyard.artifacts.metadata import Origin
-from tiltyard.artifacts.program import build_program_folder
+from tiltyard.artifacts.program import UnsavableProgramError, build_program_folder
 from tiltyard.config import ExperimentConfig, fingerprint, instantiate
+from tiltyard.errors import JobError
 from tiltyard.evaluation.evaluate import ROWS_FILE, evaluate
 from tiltyard.evaluation.result import Evaluation
 from tiltyard.evaluation.trial import RowLabels
@@ -32,6 +34,8 @@ from tiltyard.telemetry.latency import LatencyRecorder
 from tiltyard.telemetry.memory import PeakMemory
 from tiltyard.telemetry.source import git_commit
 from tiltyard.tracking.recorder import Run, Tracking
+
+logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 LATENCY_FILE = "latency.json"
@@ -102,9 +106,7 @@ def run(
         tracked.log_rows(folder / ROWS_FILE)
         write_text(folder / LATENCY_FILE, json.dumps(latencies.summary(), indent=2) + "\n")
         write_run_report(result, evaluation.rows, latencies.summary(), folder, command=command)
-        origin = _origin(cfg, task, evaluation, digest)
-        saved = build_program_folder(folder / "program", program, origin)
-        tracked.register_program(saved, f"{cfg.labels.task}/{cfg.labels.model}/{cfg.labels.optimizer}")
+        _keep_program(cfg, tracked, program, _origin(cfg, task, evaluation, digest), folder)
         result.save()
     return result
 
@@ -126,8 +128,17 @@ def _tracked(
     ) as tracked:
         try:
             yield tracked
-        finally:
-            tracked.log_folder(folder)
+        except BaseException:
+            _log_what_there_is(tracked, folder)
+            raise
+        tracked.log_folder(folder)
+
+
+def _log_what_there_is(tracked: Run, folder: Path) -> None:
+    try:
+        tracked.log_folder(folder)
+    except JobError as lost:  # what ended the experiment matters more
+        logger.error("%s", lost)  # noqa: TRY400
 
 
 def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None) -> dict[str, str]:
@@ -143,6 +154,19 @@ def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None) -> dict[str, st
         "tiltyard.sweep": sweep or "",
         "tiltyard.git_commit": git_commit(Path.cwd()),
     }
+
+
+def _keep_program(
+    cfg: ExperimentConfig, tracked: Run, program: dspy.Module, origin: Origin, folder: Path
+) -> None:
+    """Save the compiled program and register it; one that state JSON cannot hold costs no results."""
+    try:
+        saved = build_program_folder(folder / "program", program, origin)
+    except UnsavableProgramError as error:
+        logger.warning("The compiled program is not saved: %s", error)
+        tracked.set_tags({"tiltyard.program": f"not saved: {error}"})
+    else:
+        tracked.register_program(saved, f"{cfg.labels.task}/{cfg.labels.model}/{cfg.labels.optimizer}")
 
 
 def _origin(cfg: ExperimentConfig, task: Task, evaluation: Evaluation, digest: str) -> Origin:

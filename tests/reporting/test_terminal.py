@@ -124,8 +124,6 @@ def test_a_sweep_is_a_table_in_the_order_of_its_jobs(
     assert "2  medqa_tiny/lexical/none/s0  cannot load [weights]; free key ***" in out
     assert "seed" not in out
     assert f"tiltyard report --sweep {tmp_path.name}" in out
-    assert "***" in (tmp_path / "summary.md").read_text(encoding="utf-8")
-    assert (tmp_path / "summary.csv").exists()
 
 
 def test_failed_examples_stand_beside_the_score(

@@ -14,6 +14,7 @@ from tiltyard.errors import JobError, TiltyardError
 from tiltyard.files import write_text
 from tiltyard.launching.identity import SweepIdentity
 from tiltyard.redaction import redact
+from tiltyard.result import ExperimentResult
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,4 @@ def _describe(error: Exception, folder: Path) -> TiltyardError:
 
 
 def _write_failure(experiment: ExperimentConfig, failure: TiltyardError, folder: Path) -> None:
-    from tiltyard.result import ExperimentResult
-
     ExperimentResult.failed(experiment, folder, str(failure)).save()

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +19,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from tiltyard.config import ExperimentConfig, instantiate, resolve
 from tiltyard.errors import InputError, JobError
 from tiltyard.launching.identity import SweepIdentity
+from tiltyard.result import ExperimentResult
+
+if TYPE_CHECKING:
+    from tiltyard.tracking.recorder import Run
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +54,6 @@ def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader,
         InputError: A combination is wrong; no job has been started.
         JobError: At least one job failed; the others have run.
     """
-    from tiltyard.reporting.terminal import print_sweep
-    from tiltyard.result import ExperimentResult
-
     jobs = _plan(arguments, master, loader)
     folder = Path(str(master.hydra.sweep.dir)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,24 +61,29 @@ def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader,
 
     tracking = instantiate(jobs[0].experiment.tracking)
     tags = {"tiltyard.kind": "sweep", "tiltyard.sweep": folder.name}
-    results: list[ExperimentResult] = []
-    try:
-        with tracking.start(f"sweep/{folder.name}", tags=tags, params={"jobs": len(jobs)}) as tracked:
-            SweepIdentity(folder.name, tracked.run_id).save(folder)
-            try:
-                launch([job.overrides for job in jobs], initial_job_idx=0)
-            finally:
-                results = [_result_of(job) for job in jobs]
-                failed = [result for result in results if result.error]
-                tracked.log_metrics({"jobs": len(jobs), "jobs.failed": len(failed)})
-            if failed:
-                raise JobError(
-                    f"{len(failed)} of {len(jobs)} jobs failed",
-                    f"the table says why; tracebacks are in {folder}",
-                )
-    finally:
-        if results:
-            print_sweep(results, folder)
+    with tracking.start(f"sweep/{folder.name}", tags=tags, params={"jobs": len(jobs)}) as tracked:
+        SweepIdentity(folder.name, tracked.run_id).save(folder)
+        try:
+            launch([job.overrides for job in jobs], initial_job_idx=0)
+        finally:
+            failed = _sum_up([_result_of(job) for job in jobs], folder, tracked)
+        if failed:
+            raise JobError(
+                f"{failed} of {len(jobs)} jobs failed", f"the table says why; their files are in {folder}"
+            )
+
+
+def _sum_up(results: Sequence[ExperimentResult], folder: Path, tracked: "Run") -> int:
+    """Show and keep what the jobs found; returns how many failed."""
+    from tiltyard.reporting.sweep_summary import write_sweep_summary
+    from tiltyard.reporting.terminal import print_sweep
+
+    failed = sum(1 for result in results if result.error)
+    print_sweep(results, folder)
+    for file in write_sweep_summary(results, folder):
+        tracked.log_file(file)
+    tracked.log_metrics({"jobs": len(results), "jobs.failed": failed})
+    return failed
 
 
 def _plan(arguments: list[str], master: DictConfig, loader: ConfigLoader) -> list[PlannedJob]:
@@ -118,9 +124,7 @@ def _plan_job(number: int, overrides: list[str], master: DictConfig, loader: Con
     return PlannedJob(number, overrides, experiment, folder)
 
 
-def _result_of(job: PlannedJob) -> Any:
-    from tiltyard.result import ExperimentResult
-
+def _result_of(job: PlannedJob) -> ExperimentResult:
     try:
         return ExperimentResult.load(job.folder)
     except (OSError, ValueError):

@@ -68,7 +68,7 @@ class TextEngine(ABC):
         """DSPy's streaming entry point: the whole completion as one chunk."""
         yield from response_to_events(self.complete(request))
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to release
         """Release what the engine holds. Engines hold nothing by default."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tiltyard.reporting.console import Field, grid, show, table, text
 from tiltyard.reporting.numbers import count, duration, fraction, interval, is_missing, rate, scored
-from tiltyard.reporting.sweep_summary import best_of_tasks, write_sweep_summary
+from tiltyard.reporting.sweep_summary import best_of_tasks
 from tiltyard.result import ExperimentResult
 
 LONGEST_BESIDE = 50
@@ -93,11 +93,11 @@ def _next_steps(result: ExperimentResult, command: str) -> Iterator[tuple[str, s
 
 
 def print_sweep(results: Sequence[ExperimentResult], folder: Path) -> None:
-    """Print the table of a sweep, and write it as ``summary.csv`` and ``summary.md``.
+    """Print the table of a sweep.
 
     Args:
         results: One per job, in the order of the jobs; those of failed jobs say why in ``error``.
-        folder: The sweep's folder, which the files go into.
+        folder: The sweep's folder, where the same table stands as ``summary.md``.
     """
     failed = [(number, result) for number, result in enumerate(results) if result.error]
     best = best_of_tasks(results)
@@ -108,7 +108,6 @@ def print_sweep(results: Sequence[ExperimentResult], folder: Path) -> None:
     if failed:
         reasons = [(str(number), text(result.name), text(result.error, "red")) for number, result in failed]
         show("", Text("failed", "bold red"), grid(reasons, indent=2))
-    write_sweep_summary(results, folder)
     steps = [(shown_path(folder / "summary.md"), "this table as a file; summary.csv has more")]
     if any(result.run_id for result in results):
         steps.append((f"tiltyard report --sweep {folder.name}", "the same by model and mode, with figures"))
