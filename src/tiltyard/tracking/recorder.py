@@ -6,6 +6,7 @@
 ...     run.log_folder(Path("outputs/2026-11-20/18-00-00"))
 """
 
+import getpass
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,10 +67,19 @@ class Tracking(ABC):
             self.connect(create=True),
             self.experiment,
             name,
-            tags={KIND: "job"} | dict(tags) | ({PARENT: parent} if parent else {}),
+            tags={KIND: "job"} | _source() | dict(tags) | ({PARENT: parent} if parent else {}),
             params=flatten(params),
             folder=folder,
         )
+
+
+def _source() -> dict[str, str]:
+    """What MLflow's own columns show: the program, and who started it."""
+    try:
+        user = {"mlflow.user": getpass.getuser()}
+    except (ImportError, KeyError, OSError):  # a container's user may have no name
+        user = {}
+    return {"mlflow.source.name": "tiltyard", "mlflow.source.type": "LOCAL", **user}
 
 
 class LocalTracking(Tracking):
