@@ -9,6 +9,14 @@ from tiltyard.result import ExperimentResult
 MakeResult = Callable[..., ExperimentResult]
 
 
+@pytest.fixture(autouse=True)
+def on_the_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell finds the program."""
+    program = tmp_path_factory.mktemp("bin") / "tiltyard"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
 def _result_lines(result: ExperimentResult, capsys: pytest.CaptureFixture[str], **options: str) -> list[str]:
     print_result(result, **options)
     return [line.strip() for line in capsys.readouterr().out.split("\n")]
@@ -159,3 +167,16 @@ def test_a_sweep_fits_a_terminal(
     out = capsys.readouterr().out
     assert all(len(line) <= width for line in out.split("\n") if str(tmp_path) not in line)
     assert out.count("0.667 [0.208, 0.939]") == 3
+
+
+def test_a_program_off_the_path_is_named_by_its_place(
+    make_result: MakeResult,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", [str(tmp_path / ".venv/bin/tiltyard")])
+    print_result(make_result(optimizer="bootstrap"), command="tiltyard optimizer=bootstrap")
+    assert "  .venv/bin/tiltyard report" in capsys.readouterr().out

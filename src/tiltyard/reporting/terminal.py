@@ -6,6 +6,9 @@ lexical on iot_tiny, baseline, seed 0
   …
 """
 
+import re
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -115,8 +118,18 @@ def print_sweep(results: Sequence[ExperimentResult], folder: Path) -> None:
     show("", Text("next", "bold"), *_typed(steps))
 
 
+def _program() -> str:
+    """What to type for ``tiltyard``: its path where the shell would not find it."""
+    started = Path(sys.argv[0])
+    if shutil.which("tiltyard"):
+        return "tiltyard"
+    return shown_path(started) if started.name == "tiltyard" else "python -m tiltyard"
+
+
 def _typed(steps: Sequence[tuple[str, str]]) -> list[RenderableType]:
     """What to type, and why: side by side, or below each other where commands are long."""
+    program = _program()
+    steps = [(re.sub(r"^tiltyard(?= )", lambda _: program, typed), why) for typed, why in steps]
     if all(len(typed) <= LONGEST_BESIDE for typed, _ in steps):
         return [grid([(text(typed, "cyan"), Text(why)) for typed, why in steps], indent=2)]
     return [grid([[line]], indent) for t, why in steps for line, indent in ((text(t, "cyan"), 2), (why, 6))]
