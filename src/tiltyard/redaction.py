@@ -38,3 +38,9 @@ def redact(text: str) -> str:
     for pattern in _SECRET_TEXT:
         text = pattern.sub(MASK, text)
     return text
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """An exception's kind and message in one line, without secrets; the message is cut at ``limit``."""
+    text = " ".join(redact(str(error)).split())
+    return f"{type(error).__name__}: {text[:limit]}" if text else type(error).__name__

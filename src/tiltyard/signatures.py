@@ -91,7 +91,7 @@ def options_of(target: Callable[..., Any]) -> tuple[dict[str, Option], bool]:
     cannot be negative.
     """
     parameters = inspect.signature(target).parameters.values()
-    documented = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    documented = inspect.getattr_static(target, "__init__") if inspect.isclass(target) else target
     try:
         hints = get_type_hints(documented, include_extras=True)
     except (NameError, TypeError):  # annotations that only a type checker can resolve

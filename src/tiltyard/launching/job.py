@@ -13,7 +13,7 @@ from tiltyard.config import ExperimentConfig, resolve
 from tiltyard.errors import JobError, TiltyardError
 from tiltyard.files import write_text
 from tiltyard.launching.identity import SweepIdentity
-from tiltyard.redaction import redact
+from tiltyard.redaction import one_line
 from tiltyard.result import ExperimentResult
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,7 @@ def _describe(error: Exception, folder: Path) -> TiltyardError:
     if isinstance(error, TiltyardError):
         return error
     write_text(folder / TRACEBACK_FILE, "".join(traceback.format_exception(error)))
-    message = " ".join(redact(str(error)).split()) or "no message"
-    return JobError(f"{type(error).__name__}: {message[:300]}", f"see {folder / TRACEBACK_FILE}")
+    return JobError(one_line(error), f"see {folder / TRACEBACK_FILE}")
 
 
 def _write_failure(experiment: ExperimentConfig, failure: TiltyardError, folder: Path) -> None:

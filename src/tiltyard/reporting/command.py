@@ -6,10 +6,11 @@ $ tiltyard report --task tatqa_tiny --sweep latest
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from tiltyard.arguments import CommandParser
 from tiltyard.errors import InputError
 from tiltyard.files import write_text
 from tiltyard.reporting import comparison
@@ -52,8 +53,8 @@ def report(arguments: list[str]) -> None:
     _print(summary, remarks, written)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="tiltyard report",
         description="Compare tracked runs: a table by task, model and mode, as CSV, Markdown and a figure.",
         epilog="Several names are separated by commas: --task tatqa_tiny,iot_tiny",
@@ -72,11 +73,6 @@ def _parser() -> argparse.ArgumentParser:
         "--output", default="outputs/report", metavar="DIR", help="where the files go (default: %(default)s)"
     )
     return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"tiltyard report: {message}", "tiltyard report --help lists what it takes")
 
 
 def _tracked_runs(chosen: argparse.Namespace) -> "list[TrackedRun]":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tiltyard.errors import InputError
-from tiltyard.redaction import redact
+from tiltyard.redaction import one_line
 from tiltyard.tracking.store import open_store
 
 if TYPE_CHECKING:
@@ -161,12 +161,6 @@ def probe_server(uri: str) -> None:
         raise InputError(
             f"{uri}/health answered {response.status_code}: no MLflow server", "correct tracking.uri"
         )
-
-
-def one_line(error: BaseException) -> str:
-    """What an exception says, in one line of at most 300 characters, without secrets."""
-    text = " ".join(redact(str(error)).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 @cache

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from tiltyard.errors import InputError, JobError, TiltyardError
-from tiltyard.redaction import redact
-from tiltyard.tracking.connection import Connection, StoreFailureError, one_line
+from tiltyard.redaction import one_line, redact
+from tiltyard.tracking.connection import Connection, StoreFailureError
 from tiltyard.tracking.params import TAG_LIMIT, legal_name, shorten
 
 logger = logging.getLogger(__name__)
