@@ -1,8 +1,8 @@
 """``tiltyard doctor``: what works on this machine, a line each, and what to do where something is missing.
 
 $ tiltyard doctor
-ok      python      3.11.7
-note    hub         not reachable (…); models must be in the cache or in a local folder
+ok      python                   3.11.7
+note    hub                      not reachable (…); models must be in the cache or in a local folder
 """
 
 import os
@@ -61,7 +61,7 @@ def doctor(arguments: list[str]) -> None:
     for check in checks:
         for finding in check():
             broken += finding.state == "broken"
-            print(f"{finding.state:<7} {finding.subject:<13} {redact(finding.text)}")  # noqa: T201
+            print(f"{finding.state:<7} {finding.subject:<24} {redact(finding.text)}")  # noqa: T201
     if broken:
         raise TiltyardError(f"{broken} of the lines above say 'broken'", "each says what to do")
 
