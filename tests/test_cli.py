@@ -41,6 +41,17 @@ WRONG_INPUT = [
     (["-m", "seed=0,-1"], "job 1 (seed=-1): seed=-1"),
     (["-m", "model=lexical,lexicl"], "no option 'lexicl'"),
     (["-m", "seed=interval(0,1)"], "does not support sweep type"),
+    (["-m", "seed=range(0)"], "the sweep has no combination"),
+    (["-m", "tracking=off,local"], "'tracking' cannot be swept over"),
+    (["-m", "seed=0,1", "hydra.sweep.subdir=same"], "jobs of the sweep share a folder"),
+    (["model=null"], "model"),
+    (["hydra.job.chdir=true"], "hydra.job.chdir=true"),
+    (["task.path=" + "x" * 300 + ".csv"], "task.path"),
+    (["+model.api_key=abc"], "'model.api_key' looks like a secret"),
+    (["optimizer=bootstrap", "+optimizer.teacher_settings={api_key: abc}"], "looks like a secret"),
+    (["task.domain=sk-abcdefghijklmnop1234"], "'task.domain' looks like a secret"),
+    (["model=tiny-gpt2", "+model.max_token=5"], "did you mean 'max_tokens'?"),
+    (["tracking=server", "tracking.uri=http://user:pw12345678@host"], "tracking.uri"),
     (["--config-dir", "nowhere"], "nowhere"),
     (["--nope"], "unknown flag '--nope'"),
     (["--cfg", "everything"], "argument --cfg/-c: invalid choice: 'everything'"),
@@ -204,3 +215,40 @@ def test_the_module_is_the_program(in_folder):
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: limit=0")
+
+
+def test_a_users_broken_yaml_is_one_line(tiltyard, in_folder):
+    (in_folder / "mine/model").mkdir(parents=True)
+    (in_folder / "mine/model/bad.yaml").write_text("a: [1\n")
+    code, _, err = tiltyard("--config-dir", "mine", "model=bad")
+    assert code == 2
+    [line] = err.strip().splitlines()
+    assert "not YAML" in line
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(tiltyard, in_folder):
+    (in_folder / "afile").touch()
+    for arguments in (["hydra.run.dir=afile"], ["-m", "seed=0,1", "hydra.sweep.dir=afile"]):
+        code, _, err = tiltyard(*arguments)
+        assert code == 2
+        assert len(err.strip().splitlines()) == 1
+        assert "afile" in err
+
+
+def test_what_a_fixed_sweep_folder_held_before_is_not_reported(tiltyard, in_folder, monkeypatch):
+    fixed = ["-m", "task=iot_tiny", "limit=1", "hydra.sweep.dir=fixed", "tracking=off"]
+    assert tiltyard(*fixed, "seed=0,1")[0] == 0
+    monkeypatch.setattr("tiltyard.experiment.run", lambda *_, **__: (_ for _ in ()).throw(OSError("gone")))
+    code, out, _ = tiltyard(*fixed, "seed=0,1")
+    assert code == 1
+    assert "gone" in out
+    assert "2 failed" in out
+
+
+def test_a_target_that_exits_is_one_line(tiltyard, in_folder, monkeypatch):
+    monkeypatch.syspath_prepend(str(in_folder))
+    (in_folder / "leaves_tiltyard.py").write_text("import sys\nsys.exit(3)\n")
+    code, _, err = tiltyard("model._target_=leaves_tiltyard.model")
+    assert code == 2
+    assert "cannot import 'leaves_tiltyard.model'" in err
+    assert len(err.strip().splitlines()) == 1

@@ -1,16 +1,23 @@
 """The pipeline through its one function, with the shipped configs."""
 
+import contextlib
 import json
+import os
+from typing import ClassVar
 
+import dspy
 import pytest
+from omegaconf import open_dict
 
 from tiltyard.config import resolve
 from tiltyard.errors import InputError, JobError
 from tiltyard.evaluation.rows import COLUMNS, read_rows
 from tiltyard.experiment import run
+from tiltyard.models.engine import Completion, TextEngine
 from tiltyard.result import ExperimentResult
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.recorder import LocalTracking
+from tiltyard.tracking.run import MlflowRun
 
 METRICS = {
     "score",
@@ -27,6 +34,8 @@ METRICS = {
     "examples_per_second",
     "tokens_per_second",
     "memory.peak_mb",
+    "tokens.compile.prompt",
+    "tokens.compile.completion",
     *(
         f"latency.{phase}.{figure}"
         for phase in ("compile", "generate", "AnswerQuestion")
@@ -127,14 +136,108 @@ def test_every_example_may_fail_and_the_run_still_ends(experiment, in_folder):
     assert (rows["error"] != "").all()
 
 
-def test_a_tracker_that_fails_at_the_end_costs_no_files(composed, in_folder, monkeypatch):
-    from tiltyard.tracking.run import MlflowRun
+@pytest.mark.parametrize("call", ["log_metrics", "log_rows", "register_program", "log_file"])
+def test_a_store_that_fails_after_the_evaluation_costs_no_files(call, composed, in_folder, monkeypatch):
+    def fail(*arguments, **options):
+        raise JobError("the store failed", "try again")
 
-    def fail(self, folder):
-        raise JobError("the store failed", f"the run's files are in {folder}")
-
-    monkeypatch.setattr(MlflowRun, "log_folder", fail)
-    with pytest.raises(JobError, match="the run's files are in"):
+    monkeypatch.setattr(MlflowRun, call, fail)
+    with pytest.raises(JobError, match="the store failed"):
         run(resolve(composed("task=iot_tiny")), in_folder / "out")
-    assert (in_folder / "out/predictions.csv").is_file()
-    assert (in_folder / "out/report.md").is_file()
+    left = {path.name for path in (in_folder / "out").iterdir()}
+    assert left >= {"predictions.csv", "report.md", "latency.json", "program", "result.json"}
+    result = ExperimentResult.load(in_folder / "out")
+    assert result.metrics["examples"] == 5
+    assert "the store failed" in result.error
+
+
+class Recording(dspy.teleprompt.Teleprompter):
+    """Keeps what it was given."""
+
+    seen: ClassVar[dict[str, list[str]]] = {}
+
+    def compile(self, student, *, trainset, valset=None):
+        Recording.seen = {"train": [e.id for e in trainset], "validation": [e.id for e in valset]}
+        return student
+
+
+class Broken(TextEngine):
+    """Never answers."""
+
+    def generate(self, request):
+        raise RuntimeError(f"no answer with {os.environ['PLANTED_API_KEY']}")
+
+
+class Leaking(TextEngine):
+    """Answers with what it should keep to itself."""
+
+    def generate(self, request):
+        return Completion(
+            f"[[ ## answer ## ]]\n{os.environ['PLANTED_API_KEY']}\n\n[[ ## completed ## ]]", 1, 1
+        )
+
+
+def broken():
+    return dspy.LM("local/broken", engine=Broken(), cache=False, num_retries=0)
+
+
+def leaking():
+    return dspy.LM("local/leaking", engine=Leaking(), cache=False, num_retries=0)
+
+
+def of_this_module(cfg, axis, name):
+    with open_dict(cfg):
+        cfg[axis] = {"_target_": f"{__name__}.{name}"}
+    return cfg
+
+
+def test_an_optimizer_never_sees_the_test_split(composed, in_folder):
+    result = run(
+        resolve(of_this_module(composed("task=iot_tiny"), "optimizer", "Recording")), in_folder / "out"
+    )
+    tested = set(read_rows(result.folder / "predictions.csv")["sample_id"])
+    assert len(Recording.seen["train"]) == 16
+    assert len(Recording.seen["validation"]) == 8
+    assert not tested & {*Recording.seen["train"], *Recording.seen["validation"]}
+
+
+def test_the_seed_decides_the_order(composed, in_folder):
+    orders = []
+    for seed in (0, 1):
+        cfg = of_this_module(
+            composed("task=iot_tiny", f"seed={seed}", "tracking=off"), "optimizer", "Recording"
+        )
+        run(resolve(cfg), in_folder / "out")
+        orders.append(Recording.seen["train"])
+    assert orders[0] != orders[1]
+    assert set(orders[0]) == set(orders[1])
+
+
+def test_a_model_that_never_answers_fails_the_run(composed, in_folder, monkeypatch):
+    monkeypatch.setenv("PLANTED_API_KEY", "a-planted-secret")
+    with pytest.raises(JobError, match="all 5 examples failed"):
+        run(resolve(of_this_module(composed("task=iot_tiny"), "model", "broken")), in_folder / "out")
+    [tracked] = runs(LocalTracking(), statuses=("FAILED",))
+    assert tracked.metrics["examples.failed"] == 5
+    assert len(tracked.rows()) == 5
+
+
+@pytest.mark.parametrize("model", ["broken", "leaking"])
+def test_no_secret_reaches_a_file(model, composed, in_folder, monkeypatch):
+    monkeypatch.setenv("PLANTED_API_KEY", "a-planted-secret")
+    cfg = of_this_module(composed("task=iot_tiny", "optimizer=bootstrap"), "model", model)
+    with contextlib.suppress(JobError):
+        run(resolve(cfg), in_folder / "out")
+    files = [path for path in in_folder.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    assert [path for path in files if b"a-planted-secret" in path.read_bytes()] == []
+
+
+def test_the_program_is_registered_and_the_rows_are_a_table(experiment, in_folder):
+    import mlflow
+
+    result = experiment("task=iot_tiny", "optimizer=bootstrap")
+    client = mlflow.MlflowClient(f"sqlite:///{in_folder / 'mlruns/mlflow.db'}")
+    [version] = client.search_model_versions("name='iot_tiny.lexical.bootstrap'")
+    assert version.run_id == result.run_id
+    assert "predictions.json" in {file.path for file in client.list_artifacts(result.run_id)}

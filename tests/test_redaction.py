@@ -5,12 +5,16 @@ from hypothesis import strategies as st
 from tiltyard.redaction import MASK, is_secret_name, redact
 
 
-@pytest.mark.parametrize("name", ["api_key", "OPENAI_API_KEY", "HF_TOKEN", "model.password", "client_secret"])
+@pytest.mark.parametrize(
+    "name", ["api_key", "OPENAI_API_KEY", "HF_TOKEN", "model.password", "client_secret", "Authorization"]
+)
 def test_names_of_secrets(name):
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["max_tokens", "tokenizer", "keyword", "monkey", "limit"])
+@pytest.mark.parametrize(
+    "name", ["max_tokens", "tokenizer", "keyword", "pad_token", "sort_key", "answer_key", "max_token"]
+)
 def test_names_of_ordinary_options(name):
     assert not is_secret_name(name)
 
@@ -43,6 +47,19 @@ def test_texts_with_the_shape_of_a_key_are_masked(text):
     assert "abc" not in masked
 
 
-@given(st.text(alphabet="abcdefghij 0123456789.,", max_size=60))
-def test_ordinary_text_is_left_alone(text):
+@pytest.mark.parametrize(
+    "text", ["hf-internal-testing/tiny-random-gpt2", "data/hf_validation_questions.jsonl", "task-key_value"]
+)
+def test_names_that_only_begin_like_a_key_are_left_alone(text):
     assert redact(text) == text
+
+
+@given(st.text(alphabet="abchfskxi-_/.=:@ 0123456789", max_size=11))
+def test_text_too_short_for_a_key_is_left_alone(text):
+    assert redact(text.replace("://", "")) == text.replace("://", "")
+
+
+@given(st.text(alphabet="abcXYZ019", min_size=16, max_size=40))
+def test_a_key_never_survives(secret):
+    for shape in ("sk-{}", "hf_{}", "Bearer {}", "https://{}@host", "https://host/?api_key={}", "?token={}"):
+        assert secret not in redact(f"before {shape.format(secret)} after")

@@ -86,8 +86,6 @@ def _say_version() -> None:
 
 def _experiment(arguments: list[str]) -> None:
     """Hand the arguments to Hydra."""
-    import signal
-
     import hydra
 
     from tiltyard.launching.task_function import job
@@ -96,7 +94,6 @@ def _experiment(arguments: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach this module, which words them
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
-    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's pre-emption ends a run as Ctrl-C does
     sys.argv[1:] = _flags_last(arguments)
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(job)()
 
@@ -116,10 +113,6 @@ def _flags_last(arguments: list[str]) -> list[str]:
 
 def _refuse_flags(message: str) -> NoReturn:
     raise InputError(message, "tiltyard --hydra-help lists Hydra's flags")
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _report_command(arguments: list[str]) -> None:

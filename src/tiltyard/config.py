@@ -6,10 +6,13 @@
 """
 
 import hashlib
+import inspect
 import json
-from collections.abc import Mapping
+import sysconfig
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, Any
 
 from hydra.errors import InstantiationException
@@ -19,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from tiltyard.errors import InputError, TiltyardError
-from tiltyard.signatures import MISSING, Content, Leaf, check_node, options_of, target_of
+from tiltyard.signatures import MISSING, TARGET, Content, Leaf, check_node, options_of, target_of
 
 __all__ = ["AXES", "Content", "ExperimentConfig", "check", "fingerprint", "instantiate", "resolve"]
 
@@ -36,8 +39,8 @@ AXES: dict[str, tuple[str, ...]] = {
 VERSIONED = ("tiltyard", "dspy", "transformers", "torch", "scikit-learn", "numpy")
 """Packages whose version can change a result, and is therefore part of the fingerprint."""
 
-OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug")
-"""Top-level keys that cannot change a result: names, and where it is written."""
+OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug", "evaluation")
+"""Top-level keys that cannot change a result: names, where it is written, and how many run at once."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How the test split is evaluated."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Decides every random choice: splits, shuffled options, sampling, bootstrap intervals."""
+    """Decides every random choice: splits, shuffled options, sampling."""
     limit: Annotated[int | None, Field(ge=1)] = None
     """At most this many examples in each split; null means all."""
     debug: bool = False
@@ -183,32 +186,71 @@ def fingerprint(cfg: ExperimentConfig) -> str:
     """A hash of everything that can change a run's result (64 hexadecimal digits).
 
     It covers the resolved config less labels and tracking, the content of data files and weights instead
-    of their paths, and the versions of the packages that matter. Two runs with one fingerprint are
-    repetitions of each other.
+    of their paths, the source of the user's own targets, and the versions of the packages that matter.
+    Hardware counts where the model takes it, by the device that it comes to here. Two runs with one
+    fingerprint are repetitions of each other.
+
+    Raises:
+        InputError: A file that counts cannot be read.
     """
-    plain = cfg.as_dict()
-    content = {
-        leaf.path: leaf.content.digest(leaf.value)
-        for leaf in _check_plain(plain)
-        if leaf.content is not None and leaf.value is not None
-    }
+    plain = {key: value for key, value in cfg.as_dict().items() if key not in OUTSIDE_FINGERPRINT}
+    options, _ = options_of(target_of(plain["model"], "model"))
+    if "hardware" not in options:
+        del plain["hardware"]
+    leaves = [leaf for leaf in _check_plain(cfg.as_dict()) if leaf.path.split(".")[0] in plain]
+    try:
+        content = {
+            leaf.path: leaf.content.digest(leaf.value)
+            for leaf in leaves
+            if leaf.content is not None and leaf.value is not None
+        }
+        code = {name: _source_digest(name) for name in sorted(set(_targets(plain)))}
+    except OSError as error:
+        raise InputError(
+            f"cannot read {error.filename} ({error.strerror})", "check its permissions"
+        ) from error
     payload = {
-        "config": _without_paths(
-            {key: value for key, value in plain.items() if key not in OUTSIDE_FINGERPRINT}, content
-        ),
+        "config": _canonical(plain, content),
         "content": content,
+        "code": {name: digest for name, digest in code.items() if digest},
         "versions": {package: _version(package) for package in VERSIONED},
     }
     return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
 
-def _without_paths(value: Any, replaced: Mapping[str, str], path: str = "") -> Any:
+def _canonical(value: Any, replaced: Mapping[str, str], path: str = "") -> Any:
+    """Plain values with one spelling: ``0`` is ``0.0``, and what is content has no path."""
     if isinstance(value, dict):
         return {
-            key: _without_paths(item, replaced, f"{path}.{key}" if path else key)
+            key: _canonical(item, replaced, f"{path}.{key}" if path else str(key))
             for key, item in value.items()
         }
-    return None if path in replaced else value
+    if isinstance(value, list | tuple):
+        return [_canonical(item, replaced, path) for item in value]
+    if path in replaced:
+        return None
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _targets(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get(TARGET), str):
+            yield value[TARGET]
+        for item in value.values():
+            yield from _targets(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _targets(item)
+
+
+def _source_digest(name: str) -> str:
+    """The digest of a target's file where it is the user's own; installed packages count by version."""
+    file = inspect.getsourcefile(inspect.unwrap(target_of({TARGET: name}, name)))
+    installed = {Path(sysconfig.get_path(place)).resolve() for place in ("purelib", "platlib", "stdlib")}
+    here = Path(__file__).resolve().parent
+    if file is None or any(Path(file).resolve().is_relative_to(place) for place in (*installed, here)):
+        return ""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _version(package: str) -> str:

@@ -4,6 +4,7 @@
 '401 from https://***@host, key ***'
 """
 
+import logging
 import os
 import re
 
@@ -11,33 +12,59 @@ MASK = "***"
 """What stands where a secret stood."""
 
 _SECRET_NAME = re.compile(
-    r"(^|[_.\-])(api_?key|key|token|secret|password|passwd|credentials?|authorization)$", re.IGNORECASE
+    r"(?:^|[_.\-])(?:(?:api|access|auth|secret|private)[_\-]?(?:key|token)|(?:hf|bearer|session)[_\-]token"
+    r"|api[_\-]?key|secret|client[_\-]secret|password|passwd|credentials?|authorization)$",
+    re.IGNORECASE,
 )
+_SECRET_VARIABLE = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _SECRET_TEXT = (
-    re.compile(r"\b(?:sk|gsk|hf|xai|ghp|glpat)[-_][A-Za-z0-9_\-]{12,}"),
+    # A key is one long run of letters and digits; names such as hf-internal-testing are several words.
+    re.compile(r"\b(?:sk|gsk|hf|xai|ghp|glpat)[-_](?:(?:proj|ant|or|v1)-)*[A-Za-z0-9]{12,}[A-Za-z0-9_\-]*"),
     re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
+    re.compile(r"\bAIza[A-Za-z0-9_\-]{20,}"),
     re.compile(r"(?<=Bearer )[A-Za-z0-9._~+/\-]{8,}=*", re.IGNORECASE),
-    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    re.compile(r"(?<=Basic )[A-Za-z0-9+/]{8,}=*", re.IGNORECASE),
+    re.compile(r"(?<=://)[^/\s@]+(?=@)"),
+    re.compile(
+        r"(?<=[?&](?:key))=[^&\s\"']+|(?<=[?&]token)=[^&\s\"']+|(?<=api_key)=[^&\s\"']+", re.IGNORECASE
+    ),
 )
 _SHORTEST_SECRET = 8
 """Shorter values of secret-looking variables are not masked: they would blank ordinary words."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a config key or an environment variable is named like a secret (``api_key``, ``HF_TOKEN``)."""
+    """Whether a config key is named like a secret, as ``api_key`` and ``password`` are.
+
+    ``pad_token`` and ``sort_key`` are not: a key or a token is a secret when its name says what it opens.
+    """
     return _SECRET_NAME.search(name) is not None
 
 
 def redact(text: str) -> str:
     """Mask the values of secret environment variables, and whatever has the shape of a key."""
     values = [
-        value for name, value in os.environ.items() if is_secret_name(name) and len(value) >= _SHORTEST_SECRET
+        value
+        for name, value in os.environ.items()
+        if _SECRET_VARIABLE.search(name) and len(value) >= _SHORTEST_SECRET
     ]
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, MASK)
     for pattern in _SECRET_TEXT:
-        text = pattern.sub(MASK, text)
+        text = pattern.sub(_mask, text)
     return text
+
+
+def _mask(found: re.Match[str]) -> str:
+    return f"={MASK}" if found[0].startswith("=") else MASK
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats log records as usual, with secrets masked, also those in tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        return redact(super().format(record))
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

@@ -38,6 +38,8 @@ class ExperimentResult:
     """Why the experiment failed, in one line; empty when it did not."""
     seconds: float = 0.0
     """Wall time from start to end."""
+    overrides: tuple[str, ...] = ()
+    """The job's Hydra overrides, such as ``optimizer.k=8``: what tells the jobs of a sweep apart."""
 
     @classmethod
     def failed(cls, cfg: ExperimentConfig, folder: Path, error: str) -> Self:
@@ -56,7 +58,12 @@ class ExperimentResult:
             OSError: There is none: the experiment did not end by itself.
         """
         plain = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-        return cls(**{**plain, "labels": Labels(**plain["labels"]), "folder": Path(plain["folder"])})
+        read = {
+            "labels": Labels(**plain["labels"]),
+            "folder": Path(plain["folder"]),
+            "overrides": tuple(plain.get("overrides", ())),
+        }
+        return cls(**{**plain, **read})
 
 
 def run_name(cfg: ExperimentConfig) -> str:

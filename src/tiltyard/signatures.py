@@ -11,6 +11,7 @@ The schema of an option is its ``_target_``'s signature, so names, types, bounds
 import difflib
 import inspect
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from hydra.utils import get_object
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from tiltyard.errors import InputError
-from tiltyard.redaction import is_secret_name
+from tiltyard.redaction import is_secret_name, redact
 
 TARGET = "_target_"
 HYDRA_KEYS = frozenset({TARGET, "_partial_", "_recursive_", "_convert_", "_args_"})
@@ -71,10 +72,12 @@ def target_of(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
     name = node.get(TARGET)
     if not isinstance(name, str):
         raise InputError(f"{path} has no {TARGET}", "name the class or function that it configures")
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what is raised as well
     try:
         target: Callable[..., Any] = get_object(name)
-    except Exception as error:  # Hydra wraps whatever the module raised at import
-        reason = str(error.__cause__ or error).splitlines()[0]
+    except (Exception, SystemExit) as error:  # Hydra wraps whatever the module raised at import
+        cause = error.__cause__ or error
+        reason = (str(cause) or type(cause).__name__).splitlines()[0]
         raise InputError(
             f"{path}.{TARGET}: cannot import '{name}' ({reason})", "check the name, or install its package"
         ) from error
@@ -90,7 +93,10 @@ def options_of(target: Callable[..., Any]) -> tuple[dict[str, Option], bool]:
     A parameter without an annotation takes its type from its default; a count whose default is positive
     cannot be negative.
     """
-    parameters = inspect.signature(target).parameters.values()
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except ValueError:  # some of Python's own, such as dict
+        return {}, True
     documented = inspect.getattr_static(target, "__init__") if inspect.isclass(target) else target
     try:
         hints = get_type_hints(documented, include_extras=True)
@@ -148,15 +154,11 @@ def check_node(
     keys = [key for key in node if key not in HYDRA_KEYS]
     offered = [name for name in options if name not in supplied]
     for key in keys:
-        if is_secret_name(key) and node[key] is not None:
+        if key not in options and not open_ended and not is_secret_name(key):
             raise InputError(
-                f"'{_join(path, key)}' looks like a secret, and configs are written to disk",
-                "give it in an environment variable",
+                f"unknown key '{_join(path, key)}'", _known_keys(key, offered, name_of(resolved))
             )
-        if key not in options and not open_ended:
-            raise InputError(
-                f"unknown key '{_join(path, key)}'", _known_keys(key, offered, resolved.__name__)
-            )
+        _refuse_secrets(node[key], _join(path, key), key)
     if not node.get("_partial_"):  # the rest of a partial's arguments come later
         for name in offered:
             if options[name].required and name not in node:
@@ -168,6 +170,21 @@ def check_node(
             node[key], _join(path, key), options[key].annotation if key in options else Any
         )
     ]
+
+
+def _refuse_secrets(value: Any, path: str, key: str) -> None:
+    """Refuse a value that is a secret by its key, or by its own look, however deep it stands."""
+    if isinstance(value, Mapping):
+        for inner, item in value.items():
+            _refuse_secrets(item, _join(path, str(inner)), str(inner))
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_secrets(item, path, key)
+    elif value is not None and (is_secret_name(key) or (isinstance(value, str) and redact(value) != value)):
+        raise InputError(
+            f"'{path}' looks like a secret, and configs are written to disk",
+            "give it in an environment variable",
+        )
 
 
 def _check_value(value: Any, path: str, annotation: Any) -> Iterator[Leaf]:
@@ -203,6 +220,11 @@ def _check_type(value: Any, path: str, annotation: Any) -> None:
 
 def _shown(value: Any) -> str:
     return "null" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def name_of(target: Callable[..., Any]) -> str:
+    """What a target is called in messages."""
+    return str(getattr(target, "__name__", target))
 
 
 def _known_keys(key: str, offered: list[str], name: str) -> str:

@@ -1,7 +1,7 @@
 import dspy
 from dspy.lm15 import Message
 
-from tiltyard.models.engine import Completion, TextEngine, message_text, model_id, provenance
+from tiltyard.models.engine import Completion, TextEngine, max_concurrency, message_text, model_id, provenance
 
 
 class Echo(TextEngine):
@@ -36,3 +36,15 @@ def test_a_model_is_named_without_its_prefix():
     assert provenance(lm) == {"weights": "none"}
     assert model_id(dspy.LM("openai/gpt-4o")) == "openai/gpt-4o"
     assert provenance(dspy.LM("openai/gpt-4o")) == {}
+
+
+class OneByOne(Echo):
+    @property
+    def max_concurrency(self):
+        return 1
+
+
+def test_an_engine_says_how_many_requests_it_works_on_at_once():
+    assert max_concurrency(dspy.LM("local/echo", engine=OneByOne(), cache=False)) == 1
+    assert max_concurrency(dspy.LM("local/echo", engine=Echo(), cache=False)) is None
+    assert max_concurrency(dspy.LM("openai/gpt-4o")) is None

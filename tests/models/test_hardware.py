@@ -8,6 +8,7 @@ import torch
 
 from tiltyard.errors import InputError
 from tiltyard.models.hardware import Hardware, Placement, available_devices, use_threads
+from tiltyard.signatures import check_node
 
 
 @pytest.fixture
@@ -51,6 +52,33 @@ def test_an_absent_device_is_an_input_error_that_says_what_to_use(machine, devic
 
     assert f"hardware={device}: torch sees no {name} here" in str(error.value)
     assert error.value.exit_code == 2
+
+
+def digest(device):
+    """What a fingerprint holds for the device."""
+    leaves = check_node({"device": device}, "hardware", target=Hardware)
+    leaf = next(leaf for leaf in leaves if leaf.path == "hardware.device")
+    return leaf.content.digest(leaf.value)
+
+
+def test_a_fingerprint_holds_the_device_that_auto_comes_to(machine):
+    machine(cuda=True, mps=False)
+    assert digest("auto") == "cuda"
+    machine(cuda=False, mps=True)
+    assert digest("auto") == "mps"
+    machine(cuda=False, mps=False)
+    assert digest("auto") == digest("cpu") == "cpu"
+
+
+def test_a_fingerprint_can_be_taken_for_a_device_that_is_absent(machine):
+    machine(cuda=False, mps=False)
+
+    assert digest("cuda") == "cuda"
+
+
+def test_an_unknown_device_is_refused_by_the_config():
+    with pytest.raises(InputError, match=r"hardware\.device"):
+        check_node({"device": "tpu"}, "hardware", target=Hardware)
 
 
 def test_devices_are_listed_best_first(machine):

@@ -3,10 +3,13 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
+from tiltyard.errors import InputError
 from tiltyard.models.engine import model_id, provenance
 from tiltyard.models.hardware import Hardware
 from tiltyard.models.tiny_gpt2 import tiny_gpt2
@@ -64,6 +67,22 @@ def test_the_hubs_weights_are_used_where_they_are(request, gpt2_folder, caplog):
 
 def test_a_folder_can_stand_in_for_the_hub(gpt2_folder):
     assert provenance(tiny_gpt2(hardware=CPU, id=str(gpt2_folder)))["weights"] == "folder"
+
+
+@pytest.mark.parametrize("id", ["./nope", "sshleifer/tiny-gpt3", "org/name"])
+def test_random_weights_do_not_stand_in_for_another_model(id):
+    with pytest.raises(InputError, match=f"model '{id}' is not a local folder"):
+        tiny_gpt2(hardware=CPU, id=id)
+
+
+def test_random_weights_do_not_stand_in_for_spoilt_files(request, gpt2_folder):
+    put = request.getfixturevalue("hub_cache")
+    put("sshleifer/tiny-gpt2", gpt2_folder, skip=["model.safetensors"])
+    snapshot = next(Path(constants.HF_HUB_CACHE).glob("*/snapshots/*"))
+    (snapshot / "model.safetensors").write_bytes(b"not weights")
+
+    with pytest.raises(InputError, match="'sshleifer/tiny-gpt2' cannot be loaded"):
+        tiny_gpt2(hardware=CPU)
 
 
 def test_random_weights_can_be_asked_for(gpt2_folder, caplog):

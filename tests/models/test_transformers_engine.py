@@ -7,7 +7,7 @@ import torch
 from dspy.lm15 import Config, Message, Request
 
 from tiltyard.errors import InputError
-from tiltyard.models.engine import model_id, provenance
+from tiltyard.models.engine import max_concurrency, model_id, provenance
 from tiltyard.models.hardware import Hardware
 from tiltyard.models.transformers_engine import transformers_model
 
@@ -186,6 +186,10 @@ def test_what_a_local_model_cannot_do_is_refused(gpt2_lm):
         lm("Revenue", frequency_penalty=0.5)
     with pytest.raises(dspy.LMUnsupportedFeatureError, match="does not support logit_bias"):
         lm("Revenue", logit_bias={"5": 1})
+
+
+def test_requests_are_answered_one_at_a_time(gpt2_lm):
+    assert max_concurrency(gpt2_lm()) == 1
 
 
 def test_copies_of_a_program_share_the_engine(gpt2_lm):

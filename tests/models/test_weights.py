@@ -143,6 +143,36 @@ def test_a_checkpoint_that_lacks_weights_is_refused_and_not_filled_at_random(fol
         load_weights(str(folder), placement=cpu)
 
 
+def remove_tokenizer(folder):
+    for file in folder.glob("*token*"):
+        file.unlink()
+
+
+def test_a_checkpoint_without_a_tokenizer_is_refused(folder, cpu):
+    remove_tokenizer(folder)
+
+    with pytest.raises(InputError, match="mine' has no tokenizer") as error:
+        load_weights(str(folder), placement=cpu)
+
+    assert "save_pretrained" in error.value.remedy
+    assert "\n" not in str(error.value)
+
+
+def test_so_is_one_of_which_transformers_cannot_make_a_tokenizer(llama_folder, tmp_path, cpu):
+    folder = shutil.copytree(llama_folder, tmp_path / "bare")
+    remove_tokenizer(folder)
+
+    with pytest.raises(InputError, match=r"bare' cannot be loaded \(.*tokenizer"):
+        load_weights(str(folder), placement=cpu)
+
+
+def test_a_cached_model_whose_tokenizer_was_not_fetched_is_looked_for_on_the_hub(hub_cache, gpt2_folder, cpu):
+    hub_cache("org/name", gpt2_folder, skip=["tokenizer.json", "tokenizer_config.json"])
+
+    with pytest.raises(InputError, match=r"model 'org/name' .*\(HF_HUB_OFFLINE is set"):
+        load_weights("org/name", placement=cpu)
+
+
 class OnMps:
     """Makes weights look as if they were on an Apple GPU until they are moved."""
 

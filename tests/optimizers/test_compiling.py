@@ -38,7 +38,7 @@ def demos(program):
 
 
 def test_the_baseline_is_an_unchanged_copy(student):
-    program = compile_program(Unoptimized(), student, train=[], validation=[])
+    program = compile_program(Unoptimized(), student, train=[], validation=[]).program
     assert program is not student
     assert program.demos == []
 
@@ -52,14 +52,15 @@ def test_an_optimizer_without_examples_is_refused(student):
 def test_wrong_demonstrations_stay_out(student, threshold):
     train = examples(("1+1", "2"), ("2+2?", "4"), ("3+3", "7"), ("4+4", "8"))
     optimizer = dspy.BootstrapFewShot(metric=metric, metric_threshold=threshold, max_labeled_demos=0)
-    program = compile_program(optimizer, student, train=train, validation=[])
+    program = compile_program(optimizer, student, train=train, validation=[]).program
     assert demos(program) == {("1+1", "2"): True, ("4+4", "8"): True}
 
 
 def test_examples_that_fail_do_not_end_the_compilation(student):
     train = examples(*[(f"why {n}", "because") for n in range(30)], ("1+1", "2"))
     optimizer = dspy.BootstrapFewShot(metric=metric, metric_threshold=1.0, max_labeled_demos=0)
-    assert demos(compile_program(optimizer, student, train=train, validation=[])) == {("1+1", "2"): True}
+    compiled = compile_program(optimizer, student, train=train, validation=[])
+    assert demos(compiled.program) == {("1+1", "2"): True}
 
 
 def test_what_an_optimizer_prints_goes_to_the_log(student, capsys, caplog):
@@ -81,3 +82,16 @@ def test_an_optimizer_that_chooses_gets_the_validation_split(student):
     optimizer = Recording()
     compile_program(optimizer, student, train=train, validation=validation)
     assert optimizer.seen == (train, validation)
+
+
+def test_what_compiling_used_is_counted(student):
+    optimizer = dspy.BootstrapFewShot(metric=metric, max_labeled_demos=0)
+    compiled = compile_program(optimizer, student, train=examples(("1+1", "2"), ("2+2", "4")), validation=[])
+    assert compiled.metrics() == {"tokens.compile.prompt": 2.0, "tokens.compile.completion": 2.0}
+    unchanged = compile_program(Unoptimized(), student, train=[], validation=[])
+    assert set(unchanged.metrics().values()) == {0.0}
+
+
+def test_what_cannot_compile_is_refused(student):
+    with pytest.raises(InputError, match="cannot compile"):
+        compile_program(print, student, train=[], validation=[])

@@ -40,6 +40,7 @@ def make_result(tmp_path: Path) -> Callable[..., ExperimentResult]:
         error: str = "",
         run_id: str | None = "5f0c",
         without: tuple[str, ...] = (),
+        overrides: tuple[str, ...] = (),
         **metrics: float,
     ) -> ExperimentResult:
         measured = MEASURED | {name.replace("__", "."): value for name, value in metrics.items()}
@@ -54,6 +55,7 @@ def make_result(tmp_path: Path) -> Callable[..., ExperimentResult]:
             metrics={} if error else {name: measured[name] for name in measured if name not in without},
             error=error,
             seconds=0.0 if error else 3.21,
+            overrides=overrides,
         )
 
     return make
@@ -110,8 +112,9 @@ def make_run() -> Callable[..., TrackedRun]:
         }
         started = datetime(2026, 11, 20, tzinfo=UTC) + timedelta(minutes=minute)
         return TrackedRun(
-            run_id, run_id, "FINISHED", started, started, tags, params or {}, {}, _connection=None
-        )  # type: ignore[arg-type]
+            *(run_id, run_id, "FINISHED", started, started, tags, params or {}, {}),
+            _connection=None,  # type: ignore[arg-type]
+        )
 
     return make
 

@@ -131,5 +131,33 @@ def test_pooling_different_experiments_is_said(make_run: MakeRun) -> None:
     ]
 
 
+def test_pooling_what_only_fingerprints_tell_apart_is_said(make_run: MakeRun) -> None:
+    qa = {"task.path": "qa.jsonl", "seed": "0"}
+    runs = [
+        make_run("1", task="qa", params={**qa, "evaluation.threads": "1"}),
+        make_run("2", task="qa", params={**qa, "evaluation.threads": "2", "tracking.folder": "m"}),
+        make_run("3", task="qa", params={**qa, "seed": "1"}),
+        make_run("4", task="seeds", params={"seed": "0"}),
+        make_run("5", task="seeds", params={"seed": "1"}),
+        make_run("6", task="unknown", fingerprint="", params={"seed": "0"}),
+        make_run("7", task="unknown", fingerprint="", params={"seed": "0"}),
+    ]
+    assert pooled_differences(runs) == [
+        "qa / lexical / baseline pools 2 runs whose data, weights, code or package versions differ "
+        "(their configs are equal)"
+    ]
+
+
+def test_both_kinds_of_differences_are_said(make_run: MakeRun) -> None:
+    limits = ("3", "3", "5")
+    remarks = pooled_differences(
+        [make_run(str(number), params={"limit": limit}) for number, limit in enumerate(limits)]
+    )
+    assert [remark.split(" pools ")[1].split(" whose")[0] for remark in remarks] == [
+        "3 runs that differ in limit (3, 5)",
+        "2 runs",
+    ]
+
+
 def test_no_runs_give_an_empty_table() -> None:
     assert len(summarize([])) == 0

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,6 +151,23 @@ def test_runs_without_rows_are_no_report(store: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none of these runs has examples"):
         report(["--tracking", str(store / "mlruns"), "--experiment", "empty", "--output", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["afile", "afile/report", "locked/report", "blocked"])
+def test_an_output_that_cannot_be_written_is_told_in_one_line(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    (tmp_path / "afile").touch()
+    (tmp_path / "blocked/report.md").mkdir(parents=True)
+    (tmp_path / "locked").mkdir(mode=0o500)
+    if output.startswith("locked") and os.access(tmp_path / "locked", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    assert main(["report", "--tracking", str(store / "mlruns"), "--output", str(tmp_path / output)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: cannot write the report into {tmp_path / output} (")
+    assert captured.err.count("\n") == 1
+    assert "--output" in captured.err
 
 
 def test_help_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,20 @@ def test_the_markdown_names_what_failed(make_result: MakeResult, tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["summary.csv", "summary.md"]
 
 
+def test_both_files_say_what_was_swept(make_result: MakeResult, tmp_path: Path) -> None:
+    swept = [("optimizer=labeled_few_shot", f"optimizer.k={k}") for k in (1, 8)]
+    write_sweep_summary([make_result(overrides=overrides) for overrides in swept], tmp_path)
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        assert [job["overrides"] for job in csv.DictReader(file)] == [" ".join(job) for job in swept]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in (tmp_path / "summary.md").read_text(encoding="utf-8").split("\n")
+        if line.startswith("|")
+    ]
+    assert rows[0][5:8] == ["seed", "k", "score [95% interval]"]
+    assert [row[6] for row in rows[2:]] == ["1", "8"]
+
+
 def test_the_best_are_found_per_task(make_result: MakeResult) -> None:
     results = [
         make_result("a", score=0.1),

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,74 @@ def test_seeds_are_shown_where_they_differ(
 ) -> None:
     print_sweep([make_result(seed=seed) for seed in (0, 11)], tmp_path)
     assert " 11 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_was_swept_fits_a_terminal(
+    make_result: MakeResult,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    width: int,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    swept = [(f"optimizer.k={k}", f"model.temperature={t}") for k in (1, 16) for t in (0, 0.7)]
+    print_sweep(
+        [make_result(optimizer="labeled_few_shot", overrides=overrides) for overrides in swept],
+        tmp_path,
+    )
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).split("\n")
+    assert "task tatqa_tiny, model lexical, optimizer labeled_few_shot" in lines
+    assert any(line.split()[:4] == ["job", "k", "temperature", "score"] for line in lines)
+    assert [line.split()[1:3] for line in lines if "[0.208, 0.939]" in line] == [
+        ["1", "0"],
+        ["1", "0.7"],
+        ["16", "0"],
+        ["16", "0.7"],
+    ]
+    assert all(len(line) <= width for line in lines if str(tmp_path) not in line)
+
+
+def test_the_next_steps_point_at_the_store(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = ("--tracking", "my store", "--experiment", "e")
+    report = "--tracking 'my store' --experiment e"
+    result = make_result(optimizer="bootstrap")
+    print_result(result, store=store)
+    out = capsys.readouterr().out
+    assert f"  tiltyard report {report}" in out
+    assert "  tiltyard ui --tracking 'my store'\n" in out
+    print_sweep([result], tmp_path / "a sweep", store=store)
+    out = capsys.readouterr().out
+    assert f"  tiltyard report --sweep 'a sweep' {report}\n" in out
+    assert "  tiltyard ui --tracking 'my store'\n" in out
+    print_result(result, store=("--experiment", "e"))
+    out = capsys.readouterr().out
+    assert "  tiltyard report --experiment e " in out
+    assert "  tiltyard ui  " in out
+
+
+def test_a_server_is_opened_in_a_browser(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = ("--tracking", "http://mlflow.example:5000")
+    result = make_result(optimizer="bootstrap")
+    print_result(result, store=store)
+    print_sweep([result], tmp_path, store=store)
+    out = capsys.readouterr().out
+    assert "tiltyard ui" not in out
+    assert out.count("  http://mlflow.example:5000") == 2
+    assert f"tiltyard report --sweep {tmp_path.name} --tracking http://mlflow.example:5000\n" in out
+
+
+def test_a_result_keeps_its_overrides(make_result: MakeResult) -> None:
+    result = make_result(overrides=("optimizer=bootstrap", "optimizer.k=8"))
+    result.save()
+    assert ExperimentResult.load(result.folder) == result
 
 
 @pytest.mark.parametrize("width", [80, 120])

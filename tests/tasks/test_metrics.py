@@ -79,12 +79,25 @@ def test_other_text_is_no_number(text):
         ("vitamin A", "Vitamin A"),
         ("A", "A"),
         ("0", "-0"),
+        ("C#.", "c#"),
+        ("#5", "5"),
+        ("1,2", "1, 2"),
+        ("1,200kg", "1200kg"),
     ],
 )
 def test_the_same_answer_in_another_form_is_right(answer, gold):
     assert exact_match(answer, [gold]).score == 1.0
     assert exact_match(gold, [answer]).score == 1.0
     assert token_f1(answer, [gold]).score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [("1,2", "12"), ("12,34 units", "1234 units"), ("1,234,5", "12345"), ("1.5kg", "15kg"), ("C#", "C"),
+     ("C++", "C"), ("C#", "C++")],
+)  # fmt: skip
+def test_marks_that_carry_meaning_count(answer, gold):
+    assert exact_match(answer, [gold]).score == exact_match(gold, [answer]).score == 0.0
 
 
 TOO_MUCH = "The answer holds more than what was expected: give that alone."
@@ -173,20 +186,33 @@ def test_thousands_separators_and_parentheses_do_not_change_a_number(value):
      "Aspirin", "aspirin.", "The answer is aspirin.", "Answer: Aspirin", "B) Ibuprofen",
      "A patient like this needs blood thinning. The answer is B.",
      "Not the answer: A. On second thought, the answer is B",
-     "B. It is better than option A, which irritates."],
+     "B. It is better than option A, which irritates.",
+     "option b", "option (b).", "Letter B", "letter b", "The letter is B", "The answer is B.",
+     "the answer is b.",
+     "B is correct", "**B** is correct.", "So, B is right.", "(B) is the correct answer", "B is the answer",
+     "Option B is correct", "option b is correct, not option a", "It is B", "It's B.", "it is b",
+     "It is Aspirin."],
 )  # fmt: skip
 def test_a_choice_is_read_in_the_forms_that_models_write(text):
     assert read_option(text, OPTIONS) == "B"
 
 
-@pytest.mark.parametrize("text", ["C", "E. coli", "e coli", "C. E. coli", "The answer is E. coli"])
+@pytest.mark.parametrize(
+    "text", ["C", "E. coli", "e coli", "C. E. coli", "The answer is E. coli", "It is E. coli"]
+)
 def test_a_text_that_begins_like_a_letter_is_a_text(text):
     assert read_option(text, OPTIONS) == "C"
 
 
 @pytest.mark.parametrize(
     "text", ["", "?", "E", "Z.", "A or B", "A and B", "A, B", "A/B", "AB", "Answer: A or B", "Answer: A, B",
-             "a cat", "A patient", "the answer is a drug", "paracetamol", "option A or option B", "12"],
+             "a cat", "A patient", "the answer is a drug", "paracetamol", "option A or option B", "12",
+             "A patient with fever", "A patient is correct", "It is a drug", "It is a", "It is A patient",
+             "option a doctor would take", "the choice a patient prefers", "letter a doctor wrote",
+             "A is not correct", "A is incorrect", "A is right-sided", "Vitamin A is correct",
+             "A or B is correct", "A and B is correct", "Option A or option B is correct",
+             "option a or option b",
+             "It is A or B", "It is not B"],
 )  # fmt: skip
 def test_an_unclear_choice_is_none(text):
     assert read_option(text, OPTIONS) is None
@@ -195,6 +221,13 @@ def test_an_unclear_choice_is_none(text):
 def test_a_letter_alone_outranks_a_text_of_that_letter():
     blood = {"A": "O", "B": "A", "C": "B", "D": "AB"}
     assert [read_option(text, blood) for text in ("A", "AB", "D. AB", "O")] == ["A", "D", "D", None]
+
+
+def test_a_letter_with_a_sign_is_no_letter():
+    languages = {"A": "Java", "B": "C#", "C": "C++", "D": "C"}
+    texts = ("C#", "C++", "The answer is C#.", "B) C#", "C")
+    assert [read_option(text, languages) for text in texts] == ["B", "C", "B", "B", "C"]
+    assert read_option("A+", languages) is None
 
 
 def test_an_option_that_two_letters_share_is_unclear():

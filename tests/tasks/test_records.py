@@ -1,21 +1,17 @@
-import hashlib
+import csv
 import json
 
 import pytest
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
 from tiltyard.errors import InputError
-from tiltyard.signatures import Content, check_node
-from tiltyard.tasks.records import DataFile, FilledText, Text, file_digest, read_records
+from tiltyard.tasks.records import FilledText, Text, read_records
 
 
 class Pair(BaseModel):
     question: FilledText
     answer: FilledText
     note: Text = ""
-
-
-def takes_file(*, path: DataFile) -> None: ...
 
 
 @pytest.fixture
@@ -122,35 +118,18 @@ def test_a_missing_field_shows_the_fields_that_are_there(write):
         read_records(write("a.csv", "question;answer\nq;1\n"))[0].parse(Pair)
 
 
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("missing.json", "there is no such file"),
-        (".", "is a folder"),
-        ("a.txt", "the extension should be one of"),
-        ("pkg://tiltyard.tasks.data/missing.jsonl", "there is no such file"),
-        ("pkg://no_such_package/a.jsonl", "there is no package 'no_such_package'"),
-        ("pkg://tiltyard.tasks.data", "is a folder"),
-    ],
-)
-def test_a_data_file_is_refused_by_the_config_check(write, path, message):
-    write("a.txt", "x")
-    with pytest.raises(ValidationError, match=message):
-        TypeAdapter(DataFile).validate_python(path)
-    with pytest.raises(InputError, match=message):
-        check_node({"path": path}, "task", target=takes_file)
+def test_half_a_character_is_refused(write):
+    path = write("a.jsonl", '{"id": "\\ud83d", "question": "\\ud83d", "answer": 1}')
+    with pytest.raises(InputError) as error:
+        read_records(path)[0].parse(Pair)
+    assert "field 'question' holds half a character" in error.value.what
+    assert str(error.value).encode()
+    path = write("b.jsonl", '{"question": "\\ud83d\\ude00", "answer": 1}')
+    assert read_records(path)[0].parse(Pair).question == "😀"
 
 
-def test_a_data_file_is_known_by_its_content(write):
-    path = write("a.json", "[1]")
-    (leaf,) = check_node({"path": path}, "task", target=takes_file)
-    assert isinstance(leaf.content, Content)
-    assert leaf.content.digest(path) == file_digest(path) == hashlib.sha256(b"[1]").hexdigest()
-    assert file_digest(write("b.json", "[1]")) == file_digest(path)
-    assert file_digest(write("b.json", "[2]")) != file_digest(path)
-
-
-def test_a_packaged_file_is_read(write):
-    path = "pkg://tiltyard.tasks.data/tatqa_tiny.jsonl"
-    assert TypeAdapter(DataFile).validate_python(path) == path
-    assert read_records(path)[0].place.startswith(f"{path}, record 1 (line 1, id ")
+def test_a_long_cell_of_csv_is_read(write):
+    limit = csv.field_size_limit()
+    text = "x" * 200_000
+    assert read_records(write("a.csv", f"question,answer\n{text},1\n"))[0].parse(Pair).question == text
+    assert csv.field_size_limit() == limit

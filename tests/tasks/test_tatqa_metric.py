@@ -59,6 +59,15 @@ from tiltyard.tasks.tatqa_metric import (
         (["1.2 millions"], "", ["1,200"], "thousand", 1, 1),
         (["2 hundred"], "", ["200"], "", 1, 1),
         (["$1.2 million"], "million", ["1.2"], "million", 0, 0),
+        # A full stop or an article beside a number.
+        (["36%."], "", ["36"], "percent", 1, 1),
+        (["$85.1 million."], "", ["85.1"], "million", 1, 1),
+        (["(19)."], "", ["-19"], "", 1, 1),
+        (["the 36%"], "", ["36"], "percent", 1, 1),
+        (["the 2.93"], "", ["2.93"], "", 1, 1),
+        (["The $2.93."], "million", ["2.93"], "million", 1, 1),
+        (["--33.56"], "", ["-33.56"], "", 0, 0),
+        (["2.5"], "", ["2.5 years"], "", 0, 0.67),
         # Words.
         (["the Fixed-Price type."], "", ["Fixed-price type"], "", 1, 1),
         (["fixed price"], "", ["fixed price type"], "", 0, 0.8),
@@ -111,6 +120,8 @@ def test_f1_is_exact_match_for_computed_answers():
         ("[7]", 7, False),
         ("12.3456%", 0.1235, True),
         ("5 %", 0.05, True),
+        ("a 5%.", 0.05, True),
+        ("−5", -5, False),
     ],
 )
 def test_a_number_is_read(span, value, percent):
@@ -119,7 +130,23 @@ def test_a_number_is_read(span, value, percent):
 
 @pytest.mark.parametrize(
     "span",
-    ["", "x", "4 million shares", "12 apples", "1 - 2", "13.0 years", "£(8.1m)", "nan", "inf", "1e5"],
+    [
+        "",
+        "x",
+        "4 million shares",
+        "12 apples",
+        "1 - 2",
+        "13.0 years",
+        "£(8.1m)",
+        "nan",
+        "inf",
+        "1e5",
+        "--5",
+        "-+5",
+        "−-5",
+        "the",
+        ".",
+    ],
 )
 def test_other_spans_are_no_number(span):
     assert read_number(span) is None

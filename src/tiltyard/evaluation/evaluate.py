@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 ROWS_FILE = "predictions.csv"
 ERRORS_FILE = "errors.jsonl"
 
-PATIENCE = 30.0
+PATIENCE = 20.0
 """Seconds that running examples get to finish after an interrupt."""
 
 
@@ -59,7 +59,7 @@ def evaluate(
     Each example's row is in ``predictions.csv`` as soon as the example is finished, and each failure in
     ``errors.jsonl``. A failed example scores 0 and stays in every denominator. When all are done the rows
     are put into the order of the examples. On an interrupt (Ctrl-C) no further example starts, the running
-    ones get 30 seconds to finish, the rows made so far stay, and the interrupt goes on to the caller.
+    ones get 20 seconds to finish, the rows made so far stay, and the interrupt goes on to the caller.
 
     Args:
         program: A DSPy program; threads share it.

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from tiltyard.files import write_text
+from tiltyard.redaction import redact
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,15 +86,16 @@ class RowWriter:
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _open(self.path)
-        self._csv = csv.DictWriter(self._file, COLUMNS)
-        self._csv.writeheader()
+        csv.DictWriter(self._file, COLUMNS).writeheader()
         self._file.flush()
         return self
 
     def add(self, row: Row) -> None:
         """Write one row and flush it."""
         with self._lock:
-            self._csv.writerow(vars(row))
+            line = io.StringIO(newline="")
+            csv.DictWriter(line, COLUMNS).writerow(vars(row))
+            self._file.write(redact(line.getvalue()))
             self._file.flush()
             self._rows.append(row)
 

@@ -1,4 +1,4 @@
-"""Checks a single run's config before Hydra makes its output folder."""
+"""Checks a config before Hydra makes an output folder for it."""
 
 from typing import Any
 
@@ -6,8 +6,28 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from tiltyard.config import check
-from tiltyard.errors import InputError
+from tiltyard.config import ExperimentConfig, resolve
+from tiltyard.errors import InputError, JobError, TiltyardError
+from tiltyard.redaction import one_line
+
+
+def resolve_job(config: DictConfig) -> ExperimentConfig:
+    """Check one job's composed config, Hydra's own part included.
+
+    Raises:
+        TiltyardError: The first thing that is wrong with it.
+    """
+    HydraConfig.instance().set_config(config)
+    if config.hydra.job.chdir:
+        raise InputError(
+            "hydra.job.chdir=true would move paths", "leave it out; outputs have their own folder"
+        )
+    try:
+        return resolve(config)
+    except TiltyardError:
+        raise
+    except Exception as error:  # a user's class may raise anything when it is looked at
+        raise JobError(f"the config cannot be checked: {one_line(error)}") from error
 
 
 class CheckBeforeRun(Callback):
@@ -19,8 +39,7 @@ class CheckBeforeRun(Callback):
         Hydra turns a callback's exceptions into warnings, so the error travels as the code of a
         SystemExit; the command line unpacks it.
         """
-        HydraConfig.instance().set_config(config)
         try:
-            check(config)
-        except InputError as error:
+            resolve_job(config)
+        except TiltyardError as error:
             raise SystemExit(error) from error

@@ -11,6 +11,7 @@ from typing import Any
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
 
 from tiltyard.errors import InputError
 from tiltyard.signatures import TARGET, options_of, target_of
@@ -29,6 +30,14 @@ def explain(error: Exception) -> InputError | None:
         return _unknown_key(error.__cause__)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return InputError(_first_line(error), _further_lines(error) or "see tiltyard --help")
+    if isinstance(error, YAMLError):
+        return InputError(f"a config is not YAML: {' '.join(str(error).split())}", "correct the file")
+    if isinstance(error, OSError):
+        return InputError(
+            f"{error.filename or 'a file'}: {error.strerror}", "check the path and its permissions"
+        )
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return InputError(_first_line(error), "choose an option of the group (tiltyard --help)")
     return None
 
 

@@ -1,9 +1,13 @@
-"""One Hydra job: the function that Hydra calls for a single run and for every job of a sweep."""
+"""One Hydra job: what happens when Hydra runs a single experiment, or a job of a sweep."""
 
 import logging
 import shlex
+import signal
+import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -14,11 +18,9 @@ from tiltyard.errors import JobError, TiltyardError
 from tiltyard.files import write_text
 from tiltyard.launching.identity import SweepIdentity
 from tiltyard.redaction import one_line
-from tiltyard.result import ExperimentResult
+from tiltyard.result import RESULT_FILE, ExperimentResult
 
 logger = logging.getLogger(__name__)
-
-TRACEBACK_FILE = "traceback.txt"
 
 
 def run_job(cfg: DictConfig) -> None:
@@ -31,16 +33,18 @@ def run_job(cfg: DictConfig) -> None:
         SystemExit: The job failed; its code is the TiltyardError that says why. An ordinary exception would
             make Hydra print lines of its own. Jobs of a sweep do not raise: their failure is written into
             ``result.json``, and the others go on.
+        KeyboardInterrupt: The process was interrupted, or told to end.
     """
     from tiltyard.experiment import run
     from tiltyard.reporting.terminal import print_result
 
-    _file_dspy_log()
+    end_on_sigterm()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     in_sweep = hydra.mode == RunMode.MULTIRUN
     experiment = resolve(cfg)
-    command = shlex.join(["tiltyard", *hydra.overrides.task])
+    _set_up_logging(experiment.debug)
+    command = command_of(hydra)
     try:
         sweep = SweepIdentity.load(Path(hydra.sweep.dir)) if in_sweep else None
         result = run(
@@ -49,22 +53,57 @@ def run_job(cfg: DictConfig) -> None:
             sweep=sweep.id if sweep else None,
             parent_run_id=sweep.parent_run_id if sweep else None,
             command=command,
+            overrides=tuple(hydra.overrides.task),
         )
     except Exception as error:
         failure = _describe(error, folder)
+        if not (folder / RESULT_FILE).exists():  # it failed before anything was recorded
+            ExperimentResult.failed(experiment, folder, str(failure)).save()
         if not in_sweep:
             raise SystemExit(failure) from error
         logger.error("Job failed: %s", failure)  # noqa: TRY400 - the traceback is in its own file
-        _write_failure(experiment, failure, folder)
     else:
         if not in_sweep:
-            print_result(result, command=command)
+            print_result(result, command=command, store=store_flags(experiment))
 
 
-def _file_dspy_log() -> None:
-    """Send DSPy's log to the job's file only.
+def command_of(hydra: Any) -> str:
+    """The command line that runs a job again, with the user's own config folder."""
+    folders = [
+        source.path.removeprefix("file://")
+        for source in hydra.runtime.config_sources
+        if source.provider == "command-line"
+    ]
+    flags = [word for folder in folders for word in ("--config-dir", _shown(Path(folder)))]
+    return shlex.join(["tiltyard", *hydra.overrides.task, *flags])
 
-    It warns on every truncated answer and every failed example; rows and metrics count those already.
+
+def store_flags(experiment: ExperimentConfig) -> Sequence[str]:
+    """The flags with which ``tiltyard report`` finds the runs; none where it finds them anyway."""
+    tracking = experiment.tracking
+    place, name = tracking.get("folder") or tracking.get("uri"), tracking.get("experiment")
+    flags = ["--tracking", str(place)] if place not in (None, "mlruns") else []
+    return [*flags, "--experiment", str(name)] if name not in (None, "tiltyard") else flags
+
+
+def end_on_sigterm() -> None:
+    """Let a scheduler's SIGTERM end this process as Ctrl-C does."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _set_up_logging(debug: bool) -> None:
+    """Send DSPy's log to the job's file only; with ``debug``, log what is otherwise left out.
+
+    DSPy warns on every truncated answer and every failed example; rows and metrics count those already.
     """
     log = logging.getLogger("dspy")
     log.handlers = [
@@ -72,15 +111,15 @@ def _file_dspy_log() -> None:
     ]
     log.setLevel(logging.WARNING)
     log.propagate = False
+    if debug:
+        logging.getLogger("tiltyard").setLevel(logging.DEBUG)
 
 
 def _describe(error: Exception, folder: Path) -> TiltyardError:
     """The failure in one line; the traceback of an unforeseen one is kept beside the job's files."""
+    from tiltyard.record import TRACEBACK_FILE
+
     if isinstance(error, TiltyardError):
         return error
     write_text(folder / TRACEBACK_FILE, "".join(traceback.format_exception(error)))
     return JobError(one_line(error), f"see {folder / TRACEBACK_FILE}")
-
-
-def _write_failure(experiment: ExperimentConfig, failure: TiltyardError, folder: Path) -> None:
-    ExperimentResult.failed(experiment, folder, str(failure)).save()

@@ -5,21 +5,24 @@ Each job is a tracked run below the sweep's own run. A job that fails does not s
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from tiltyard.config import ExperimentConfig, instantiate, resolve
-from tiltyard.errors import InputError, JobError
+from tiltyard.config import ExperimentConfig, instantiate
+from tiltyard.errors import InputError, JobError, TiltyardError
+from tiltyard.files import write_text
+from tiltyard.launching.checking import resolve_job
 from tiltyard.launching.identity import SweepIdentity
-from tiltyard.result import ExperimentResult
+from tiltyard.launching.job import store_flags
+from tiltyard.redaction import one_line
+from tiltyard.result import RESULT_FILE, ExperimentResult
 
 if TYPE_CHECKING:
     from tiltyard.tracking.recorder import Run
@@ -56,8 +59,9 @@ def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader,
     """
     jobs = _plan(arguments, master, loader)
     folder = Path(str(master.hydra.sweep.dir)).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(master, folder / "multirun.yaml")
+    for job in jobs:  # what an earlier sweep left in this folder is not this one's
+        (job.folder / RESULT_FILE).unlink(missing_ok=True)
+    write_text(folder / "multirun.yaml", OmegaConf.to_yaml(master))
 
     tracking = instantiate(jobs[0].experiment.tracking)
     tags = {"tiltyard.kind": "sweep", "tiltyard.sweep": folder.name}
@@ -65,22 +69,26 @@ def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader,
         SweepIdentity(folder.name, tracked.run_id).save(folder)
         try:
             launch([job.overrides for job in jobs], initial_job_idx=0)
+        except Exception as error:
+            raise JobError(f"the launcher failed: {one_line(error)}", f"files are in {folder}") from error
         finally:
-            failed = _sum_up([_result_of(job) for job in jobs], folder, tracked)
+            failed = _sum_up(jobs, folder, tracked)
         if failed:
             raise JobError(
                 f"{failed} of {len(jobs)} jobs failed", f"the table says why; their files are in {folder}"
             )
 
 
-def _sum_up(results: Sequence[ExperimentResult], folder: Path, tracked: "Run") -> int:
+def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
     """Show and keep what the jobs found; returns how many failed."""
     from tiltyard.reporting.sweep_summary import write_sweep_summary
     from tiltyard.reporting.terminal import print_sweep
 
+    results = [_result_of(job) for job in jobs]
     failed = sum(1 for result in results if result.error)
-    print_sweep(results, folder)
-    for file in write_sweep_summary(results, folder):
+    written = write_sweep_summary(results, folder)
+    print_sweep(results, folder, store=store_flags(jobs[0].experiment))
+    for file in written:
         tracked.log_file(file)
     tracked.log_metrics({"jobs": len(results), "jobs.failed": failed})
     return failed
@@ -94,10 +102,19 @@ def _plan(arguments: list[str], master: DictConfig, loader: ConfigLoader) -> lis
                 f"'{override.get_key_element()}' cannot be swept over",
                 "a sweep has one launcher and one set of Hydra settings; start one sweep for each",
             )
-    return [
+    jobs = [
         _plan_job(number, list(combination), master, loader)
         for number, combination in enumerate(_combinations(overrides))
     ]
+    if not jobs:
+        raise InputError("the sweep has no combination", "give every key at least one value")
+    if len({job.folder for job in jobs}) < len(jobs):
+        raise InputError(
+            "jobs of the sweep share a folder", "let hydra.sweep.subdir contain ${hydra.job.num}"
+        )
+    if any(job.experiment.tracking != jobs[0].experiment.tracking for job in jobs):
+        raise InputError("'tracking' cannot be swept over", "the runs of a sweep are kept in one store")
+    return jobs
 
 
 def _combinations(overrides: list[Override]) -> list[list[str]]:
@@ -115,11 +132,10 @@ def _plan_job(number: int, overrides: list[str], master: DictConfig, loader: Con
     with open_dict(cfg):
         cfg.hydra.job.id = str(number)
         cfg.hydra.job.num = number
-    HydraConfig.instance().set_config(cfg)
     try:
-        experiment = resolve(cfg)
-    except InputError as error:
-        raise InputError(f"job {number} ({' '.join(overrides)}): {error.what}", error.remedy) from error
+        experiment = resolve_job(cfg)
+    except TiltyardError as error:
+        raise type(error)(f"job {number} ({' '.join(overrides)}): {error.what}", error.remedy) from error
     folder = Path(str(master.hydra.sweep.dir)).absolute() / str(cfg.hydra.sweep.subdir)
     return PlannedJob(number, overrides, experiment, folder)
 
@@ -129,4 +145,5 @@ def _result_of(job: PlannedJob) -> ExperimentResult:
         return ExperimentResult.load(job.folder)
     except (OSError, ValueError):
         reason = "interrupted" if job.folder.exists() else "not started"
-        return ExperimentResult.failed(job.experiment, job.folder, reason)
+        failed = ExperimentResult.failed(job.experiment, job.folder, reason)
+        return replace(failed, overrides=tuple(job.overrides))

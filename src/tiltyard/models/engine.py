@@ -40,6 +40,15 @@ class TextEngine(ABC):
         """Facts about the model that a run's tags should carry, such as ``{"weights": "random"}``."""
         return {}
 
+    @property
+    def max_concurrency(self) -> int | None:
+        """How many requests it works on at once; None: as many as come.
+
+        The evaluation starts no more examples at once than that, so that latencies are the model's and not
+        a queue's.
+        """
+        return None
+
     @abstractmethod
     def generate(self, request: Request) -> Completion:
         """Answer one request.
@@ -90,3 +99,9 @@ def provenance(lm: dspy.LM) -> Mapping[str, str]:
     """The tags that the LM's engine wants on the run; empty for remote models."""
     engine = lm.engine
     return engine.provenance if isinstance(engine, TextEngine) else {}
+
+
+def max_concurrency(lm: dspy.LM) -> int | None:
+    """How many requests the LM's engine works on at once; None, as many as come, for remote models."""
+    engine = lm.engine
+    return engine.max_concurrency if isinstance(engine, TextEngine) else None

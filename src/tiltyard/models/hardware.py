@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tiltyard.config import Content
 from tiltyard.errors import InputError
 
 Device = Literal["cuda", "mps", "cpu"]
@@ -30,18 +31,28 @@ class Placement:
     """Threads of one operation on the CPU; None is torch's default."""
 
 
+def resolve_device(device: str) -> str:
+    """The name of the device that an option comes to on this machine, for a run's fingerprint.
+
+    ``auto`` looks at the machine, which loads torch. Any other name stands for itself, whether the device is
+    there or not.
+    """
+    return available_devices()[0] if device == "auto" else device
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
     """Where local models run, and how they compute. Remote models and the lexical reader ignore it.
 
     Args:
-        device: ``cuda``, ``mps`` (Apple) or ``cpu``; ``auto`` takes the first of these that is there.
+        device: ``cuda``, ``mps`` (Apple) or ``cpu``; ``auto`` takes the first of these that is there. A
+            run's fingerprint holds the device that it came to.
         dtype: The number format of weights and arithmetic. ``auto`` is float32 on ``cpu`` and ``mps``, where
             results are reproducible, and the checkpoint's own format on ``cuda``.
         threads: CPU threads for one operation, at least 1; null is torch's default, the number of cores.
     """
 
-    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], Content(resolve_device)] = "auto"
     dtype: DType = "auto"
     threads: Annotated[int | None, Field(ge=1)] = None
 

@@ -19,6 +19,10 @@ SAMPLES = 64
 SAMPLE_BYTES = 64 * 2**10
 
 
+class HubError(InputError):
+    """The Hub does not hand out a model: it is out of reach, or it refuses."""
+
+
 def local_folder(source: str) -> Path | None:
     """The folder that a source names, or None where it is to be looked for on the Hub."""
     folder = Path(source).expanduser()
@@ -78,12 +82,12 @@ def check_hub(source: str, revision: str | None = None) -> None:
     The Hub's own clients repeat a failed connection for 20 s and more; one quick request comes first.
 
     Raises:
-        InputError: It would not: the reason, and what to do about it.
+        HubError: It would not: the reason, and what to do about it.
     """
     refusal = _refusal(source, revision)
     if refusal is not None:
         reason, remedy = refusal
-        raise InputError(
+        raise HubError(
             f"model '{source}' is not a local folder and cannot be loaded from the Hub ({reason})", remedy
         )
 

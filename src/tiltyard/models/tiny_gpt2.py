@@ -12,14 +12,15 @@ from typing import Any, Literal
 
 import dspy
 
-from tiltyard.errors import InputError
 from tiltyard.models.hardware import Hardware, Placement
-from tiltyard.models.sources import ModelSource
+from tiltyard.models.sources import HubError, ModelSource
 from tiltyard.models.transformers_engine import MaxTokens, Seed, Temperature, TopP, local_lm
 from tiltyard.models.weights import SHARED, Weights, read_weights
 
 logger = logging.getLogger(__name__)
 
+HUB_ID = "sshleifer/tiny-gpt2"
+"""The only model that the random one may stand in for."""
 RANDOM_NAME = "tiny-gpt2-random"
 """What rows call the model that is built here."""
 
@@ -32,7 +33,7 @@ END = "<|endoftext|>"
 def tiny_gpt2(
     *,
     hardware: Hardware,
-    id: ModelSource = "sshleifer/tiny-gpt2",
+    id: ModelSource = HUB_ID,
     weights: Literal["auto", "random"] = "auto",
     max_tokens: MaxTokens = 64,
     temperature: Temperature = 0.0,
@@ -42,14 +43,14 @@ def tiny_gpt2(
     """A tiny GPT-2 as a DSPy language model, for trying the transformers path anywhere.
 
     When the Hub is out of reach and its cache has no copy, a random two-layer GPT-2 with a tokenizer trained
-    on text in this package takes its place. The log says so in one line, and the run's tags carry
-    ``weights: random``. The random model is the same in every process; it has a context window of 16384
-    tokens, where the Hub's has 1024.
+    on text in this package takes the place of the default model, and of no other. The log says so in one
+    line, and the run's tags carry ``weights: random``. The random model is the same in every process; it has
+    a context window of 16384 tokens, where the Hub's has 1024.
 
     Args:
         hardware: The device, number format and threads; given by ``hardware=``. One thread where it leaves
             the number to torch.
-        id: The Hub id or local folder of a small GPT-2.
+        id: The Hub id or local folder of a small GPT-2. Another than the default has to be there.
         weights: ``auto`` as above; ``random`` builds the random model without asking the Hub.
         max_tokens: The most tokens of an answer, at least 1; a random model rarely stops before.
         temperature: 0 (greedy) to 2. Above 0, tokens are sampled.
@@ -57,7 +58,7 @@ def tiny_gpt2(
         seed: Decides sampled answers. A request that is repeated draws anew.
 
     Raises:
-        InputError: The device is not there.
+        InputError: The device is not there, or the model cannot be loaded and nothing may stand in for it.
     """
     placement = hardware.resolve()
 
@@ -66,7 +67,9 @@ def tiny_gpt2(
             return build_random(placement)
         try:
             return read_weights(id, placement=placement)
-        except InputError as error:
+        except HubError as error:
+            if id != HUB_ID:
+                raise
             logger.warning(
                 "tiny-gpt2 runs with random weights built here, its answers are noise: %s", error.what
             )

@@ -67,6 +67,11 @@ class TransformersEngine(TextEngine):
         """Where the weights came from, what they run on, and what makes the prompt."""
         return {**self._weights.provenance, "chat_template": self._prompt.format}
 
+    @property
+    def max_concurrency(self) -> int:
+        """One: a request has the weights to itself until it is answered."""
+        return 1
+
     def generate(self, request: Request) -> Completion:
         """Answer one request.
 

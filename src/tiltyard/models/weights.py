@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+TRIAL_TEXT = "What is the sum of 1 and 2? a b c"
+"""Ordinary text, of which every real tokenizer makes tokens."""
+
+
+class NoTokenizerError(InputError):
+    """A model came without a tokenizer that makes tokens of text."""
+
+
 @dataclass(eq=False)
 class Weights:
     """A model in memory with its tokenizer. Hold :attr:`lock` while using either."""
@@ -141,7 +149,8 @@ def load_weights(
         trust_remote_code: Whether to run Python code that comes with the model.
 
     Raises:
-        InputError: There is no such model, it may not be read, or its files are not a whole model.
+        InputError: There is no such model, it may not be read, or its files are not a whole model. It is a
+            :class:`~tiltyard.models.sources.HubError` where the Hub does not hand the model out.
         JobError: It does not fit into the device's memory.
     """
     key = (source, source_digest(source), revision, trust_remote_code, placement.device, placement.dtype)
@@ -168,7 +177,7 @@ def read_weights(
         if cached_commit(source, revision) is not None:
             try:
                 return read(origin="hub", network=False)
-            except OSError:
+            except (OSError, NoTokenizerError):
                 logger.debug("The Hub's cache holds only a part of %s", source)
         check_hub(source, revision)
         return read(origin="hub", network=True)
@@ -220,8 +229,19 @@ def _read(
             f"the checkpoint of model '{source}' lacks {len(missing)} weights, such as {missing[0]}",
             "give the checkpoint of a causal language model",
         )
+    if not _makes_tokens(tokenizer):
+        raise NoTokenizerError(
+            f"model '{source}' has no tokenizer that makes tokens of text",
+            "save the tokenizer next to the weights: tokenizer.save_pretrained(FOLDER)",
+        )
     commit = cached_commit(source, revision) if origin == "hub" else None
     return Weights(source, origin, model.eval(), tokenizer, commit)
+
+
+def _makes_tokens(tokenizer: Any) -> bool:
+    """Whether text becomes tokens; where files lack, transformers makes a tokenizer of special tokens."""
+    tokens = tokenizer.encode(TRIAL_TEXT, add_special_tokens=False)
+    return not set(tokens) <= set(tokenizer.all_special_ids)
 
 
 def _timed(load: Callable[[], Weights]) -> Weights:

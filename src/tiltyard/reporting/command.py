@@ -34,7 +34,8 @@ def report(arguments: list[str]) -> None:
         arguments: The command line after ``tiltyard report``.
 
     Raises:
-        InputError: An argument is wrong, there is no store, or no run in it fits.
+        InputError: An argument is wrong, there is no store, no run in it fits, or the output folder cannot
+            be written.
         JobError: The store failed.
     """
     chosen = _parser().parse_args(arguments)
@@ -49,7 +50,14 @@ def report(arguments: list[str]) -> None:
         *comparison.pooled_differences(compared),
         *left_out,
     ]
-    written = write_report(summary, compared, remarks, Path(chosen.output), source=_source(chosen, tracked))
+    folder = Path(chosen.output)
+    try:
+        written = write_report(summary, compared, remarks, folder, source=_source(chosen, tracked))
+    except OSError as error:
+        raise InputError(
+            f"cannot write the report into {folder} ({error.strerror or error})",
+            "name another folder with --output",
+        ) from error
     _print(summary, remarks, written)
 
 
@@ -174,6 +182,9 @@ def write_report(
 
     Returns:
         The files written, the one to read first.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
     from tiltyard.reporting.figures import save, score_figure
 

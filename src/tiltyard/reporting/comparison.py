@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tiltyard.config import OUTSIDE_FINGERPRINT
 from tiltyard.reporting import numbers
 from tiltyard.reporting.markdown import Column, table
 
@@ -108,24 +109,42 @@ def _baseline_first(column: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def pooled_differences(runs: "Iterable[TrackedRun]") -> list[str]:
-    """What else than the seed differs between runs that share a line, in one sentence per line.
+    """What else than the seed differs between runs that share a line, one sentence per kind of difference.
 
-    Such a line's figures are means over different experiments, which a reader has to know.
+    Such a line's figures are means over different experiments, which a reader has to know. Runs can differ
+    although their configs are equal, such as when a data file was edited between them: their fingerprints
+    tell, where their seeds are equal too. Fingerprints of different seeds always differ and tell nothing.
     """
     groups: defaultdict[tuple[str, str, str], list[TrackedRun]] = defaultdict(list)
     for run in runs:
         groups[run.task, run.model, run.mode].append(run)
-    return [
-        f"{' / '.join(key)} pools {len(group)} runs that differ in {differences}"
-        for key, group in sorted(groups.items())
-        if (differences := _differences(group))
-    ]
+    remarks = []
+    for key, group in sorted(groups.items()):
+        line = " / ".join(key)
+        if differences := _differences(group):
+            remarks.append(f"{line} pools {len(group)} runs that differ in {differences}")
+        if alike := _alike_but_different(group):
+            remarks.append(
+                f"{line} pools {alike} runs whose data, weights, code or package versions differ "
+                "(their configs are equal)"
+            )
+    return remarks
 
 
 def _differences(runs: "Sequence[TrackedRun]") -> str:
     names = sorted({name for run in runs for name in run.params if not name.startswith(NOT_DIFFERENCES)})
     values = {name: sorted({run.params.get(name, numbers.MISSING) for run in runs}) for name in names}
     return ", ".join(f"{name} ({', '.join(v)})" for name, v in values.items() if len(v) > 1)
+
+
+def _alike_but_different(runs: "Sequence[TrackedRun]") -> int:
+    """How many runs have the config of another one, seed included, and yet another fingerprint."""
+    fingerprints: defaultdict[frozenset[tuple[str, str]], set[str]] = defaultdict(set)
+    for run in runs:
+        if run.fingerprint:
+            config = (item for item in run.params.items() if item[0].split(".")[0] not in OUTSIDE_FINGERPRINT)
+            fingerprints[frozenset(config)].add(run.fingerprint)
+    return sum(len(found) for found in fingerprints.values() if len(found) > 1)
 
 
 def columns(summary: "pd.DataFrame") -> list[tuple[Column, list[str]]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tiltyard.files import write_text
 from tiltyard.reporting.markdown import Column, escape, table
 from tiltyard.reporting.numbers import count, duration, is_missing, scored
+from tiltyard.reporting.swept import swept
 from tiltyard.result import ExperimentResult
 
 MEASURED = {
@@ -88,6 +89,7 @@ def _record(number: int, result: ExperimentResult, folder: Path) -> dict[str, ob
         "simulation": result.labels.simulation,
         "mode": result.labels.mode,
         "seed": result.seed,
+        "overrides": " ".join(result.overrides),
         "status": "failed" if result.error else "ok",
         **{column: "" if is_missing(value) else value for column, value in values.items()},
         "seconds": result.seconds or "",
@@ -103,13 +105,15 @@ def _relative(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-_COLUMNS = (
+_CHOSEN = (
     Column("job", right=True),
     Column("task"),
     Column("model"),
     Column("optimizer"),
     Column("simulation"),
     Column("seed", right=True),
+)
+_FOUND = (
     Column("score [95% interval]", right=True),
     Column("examples", right=True),
     Column("failed", right=True),
@@ -122,10 +126,20 @@ _COLUMNS = (
 def _markdown(results: Sequence[ExperimentResult], folder: Path) -> str:
     best = best_of_tasks(results)
     failed = [(number, result) for number, result in enumerate(results) if result.error]
+    varied = swept(results)
+    headings = [*_CHOSEN, *map(Column, varied), *_FOUND]
+    rows = [
+        [
+            *_chosen(number, result),
+            *(values[number] for values in varied.values()),
+            *_found(result, number in best),
+        ]
+        for number, result in enumerate(results)
+    ]
     parts = [
         f"# Sweep {escape(folder.name)}",
         f"{len(results)} jobs, {len(failed)} failed.",
-        table(_COLUMNS, [_cells(n, result, n in best) for n, result in enumerate(results)]),
+        table(headings, rows),
     ]
     if best:
         parts.append("★ best score of its task; where intervals overlap, it may be chance.")
@@ -136,8 +150,7 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _cells(number: int, result: ExperimentResult, is_best: bool) -> list[str]:
-    low, high = result.metrics.get("score.low"), result.metrics.get("score.high")
+def _chosen(number: int, result: ExperimentResult) -> list[str]:
     return [
         str(number),
         result.labels.task,
@@ -145,6 +158,12 @@ def _cells(number: int, result: ExperimentResult, is_best: bool) -> list[str]:
         result.labels.optimizer,
         result.labels.simulation,
         str(result.seed),
+    ]
+
+
+def _found(result: ExperimentResult, is_best: bool) -> list[str]:
+    low, high = result.metrics.get("score.low"), result.metrics.get("score.high")
+    return [
         ("★ " if is_best else "") + scored(result.metrics.get("score"), low, high),
         count(result.metrics.get("examples")),
         count(result.metrics.get("examples.failed")),

@@ -7,29 +7,33 @@ lexical on iot_tiny, baseline, seed 0
 """
 
 import re
+import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from tiltyard.reporting.console import Field, grid, show, table, text
-from tiltyard.reporting.numbers import count, duration, fraction, interval, is_missing, rate, scored
+from tiltyard.reporting.numbers import MISSING, count, duration, fraction, interval, is_missing, rate, scored
 from tiltyard.reporting.sweep_summary import best_of_tasks
+from tiltyard.reporting.swept import swept
 from tiltyard.result import ExperimentResult
 
 LONGEST_BESIDE = 50
 """The longest command that has its explanation beside it, in characters."""
 
 
-def print_result(result: ExperimentResult, *, command: str = "") -> None:
+def print_result(result: ExperimentResult, *, command: str = "", store: Sequence[str] = ()) -> None:
     """Print the summary of one run, and what to type next.
 
     Args:
         result: The run; it did not fail.
         command: The command line that ran it, if known: the next one to try then stands there complete.
+        store: The options with which ``tiltyard report`` finds it, such as ``("--tracking", "folder")``;
+            none where the defaults do.
     """
     labels = result.labels
     ran = f"{labels.model} on {labels.task}, {labels.mode}, seed {result.seed}"
@@ -40,7 +44,7 @@ def print_result(result: ExperimentResult, *, command: str = "") -> None:
         grid([(Text(name, "dim"), value) for name, value in _facts(result)], indent=2),
         "",
         Text("next", "bold"),
-        *_typed(list(_next_steps(result, command))),
+        *_typed(list(_next_steps(result, command, store))),
     )
 
 
@@ -82,30 +86,46 @@ def _troubles(result: ExperimentResult) -> str:
     return ", ".join(parts)
 
 
-def _next_steps(result: ExperimentResult, command: str) -> Iterator[tuple[str, str]]:
+def _next_steps(result: ExperimentResult, command: str, store: Sequence[str]) -> Iterator[tuple[str, str]]:
     if result.labels.optimizer == "none":
         words = [word for word in command.split(" ") if word != "optimizer=none"]
         typed = " ".join([*words, "optimizer=bootstrap"]) if command else "… optimizer=bootstrap"
         yield typed, "the same with demonstrations that the optimizer chooses"
     elif result.run_id:
-        yield "tiltyard report", "compare it with what ran before"
+        yield shlex.join(["tiltyard", "report", *store]), "compare it with what ran before"
     if result.run_id:
-        yield "tiltyard ui", "look at every run in MLflow"
+        yield _mlflow(store)
     else:
         yield shown_path(result.folder / "report.md"), "its report"
 
 
-def print_sweep(results: Sequence[ExperimentResult], folder: Path) -> None:
+def _mlflow(store: Sequence[str]) -> tuple[str, str]:
+    """How to look at a store's runs: a server shows them itself."""
+    options = dict(zip(store[::2], store[1::2], strict=True))
+    place = options.get("--tracking", "")
+    if place.lower().startswith(("http://", "https://")):
+        return place, "open it in a browser: every run in MLflow"
+    folder = ["--tracking", place] if place else []
+    return shlex.join(["tiltyard", "ui", *folder]), "look at every run in MLflow"
+
+
+def print_sweep(results: Sequence[ExperimentResult], folder: Path, *, store: Sequence[str] = ()) -> None:
     """Print the table of a sweep.
 
     Args:
         results: One per job, in the order of the jobs; those of failed jobs say why in ``error``.
         folder: The sweep's folder, where the same table stands as ``summary.md``.
+        store: The options with which ``tiltyard report`` finds it, as in :func:`print_result`.
     """
     failed = [(number, result) for number, result in enumerate(results) if result.error]
     best = best_of_tasks(results)
     title = f"sweep {folder.name}: {len(results)} jobs" + (f", {len(failed)} failed" if failed else "")
-    show("", text(f"{title}; scores with their 95% intervals", "bold"), table(_columns(results, best)))
+    show("", text(f"{title}; scores with their 95% intervals", "bold"))
+    varied = swept(results)
+    common = _common(results) if varied else {}  # columns of one value would take the place of what varies
+    if common:
+        show(text(", ".join(f"{heading} {value}" for heading, value in common.items()), "dim"))
+    show(table([field for field in _columns(results, best, varied) if field.heading not in common]))
     if best:
         show(Text("* best score of its task; where intervals overlap, it may be chance", "dim"))
     if failed:
@@ -113,8 +133,8 @@ def print_sweep(results: Sequence[ExperimentResult], folder: Path) -> None:
         show("", Text("failed", "bold red"), grid(reasons, indent=2))
     steps = [(shown_path(folder / "summary.md"), "this table as a file; summary.csv has more")]
     if any(result.run_id for result in results):
-        steps.append((f"tiltyard report --sweep {folder.name}", "the same by model and mode, with figures"))
-        steps.append(("tiltyard ui", "look at every run in MLflow"))
+        report = shlex.join(["tiltyard", "report", "--sweep", folder.name, *store])
+        steps += [(report, "the same by model and mode, with figures"), _mlflow(store)]
     show("", Text("next", "bold"), *_typed(steps))
 
 
@@ -135,7 +155,18 @@ def _typed(steps: Sequence[tuple[str, str]]) -> list[RenderableType]:
     return [grid([[line]], indent) for t, why in steps for line, indent in ((text(t, "cyan"), 2), (why, 6))]
 
 
-def _columns(results: Sequence[ExperimentResult], best: set[int]) -> list[Field]:
+def _common(results: Sequence[ExperimentResult]) -> dict[str, str]:
+    """Those of task, model and optimizer that all jobs share."""
+    values = {
+        heading: {getattr(result.labels, heading) for result in results}
+        for heading in ("task", "model", "optimizer")
+    }
+    return {heading: found.pop() for heading, found in values.items() if len(found) == 1}
+
+
+def _columns(
+    results: Sequence[ExperimentResult], best: set[int], varied: Mapping[str, Sequence[str]]
+) -> list[Field]:
     labels = [result.labels for result in results]
     columns = [
         Field("job", [str(number) for number in range(len(results))], right=True),
@@ -147,6 +178,7 @@ def _columns(results: Sequence[ExperimentResult], best: set[int]) -> list[Field]
         columns.append(Field("simulation", [label.simulation for label in labels]))
     if len({result.seed for result in results}) > 1:
         columns.append(Field("seed", [str(result.seed) for result in results], right=True))
+    columns += [Field(name, values, _are_numbers(values)) for name, values in varied.items()]
     columns += [
         Field("score", [_score(result, number in best) for number, result in enumerate(results)], right=True),
         Field("examples", [count(result.metrics.get("examples")) for result in results], right=True),
@@ -156,6 +188,10 @@ def _columns(results: Sequence[ExperimentResult], best: set[int]) -> list[Field]
         columns.append(Field("failed", [count(number) for number in failed], right=True))
     p50 = [duration(result.metrics.get("latency.generate.p50_ms")) for result in results]
     return [*columns, Field("p50", p50, right=True)]
+
+
+def _are_numbers(values: Sequence[str]) -> bool:
+    return all(re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", value) for value in values if value != MISSING)
 
 
 def _score(result: ExperimentResult, is_best: bool) -> Text:

@@ -26,6 +26,8 @@ _NUMBER = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _PERCENT_WORD = re.compile(r"(?<=\d)\s?per\s?cent\b", re.IGNORECASE)
+_GROUPS = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?!,?\d)")
+_KEPT = re.compile(r"(?<=[^\W\d_])#|(?<=\d)\.(?=\d)")
 _ARTICLE = re.compile(r"(?:^(?:A|An|The|THE|AN)|(?<!\S)(?:a|an|the))\s+(?=\S)")
 
 
@@ -90,8 +92,14 @@ def _word(token: str) -> str:
     quantity = read_quantity(token.strip(",;:!?\"'()"))
     if quantity is not None:
         return f"{_digits(quantity.value)}{quantity.unit if quantity.unit == '%' else ''}"
-    spaced = re.sub(r"[-/]", " ", token.casefold())
-    return "".join(char for char in spaced if not unicodedata.category(char).startswith("P"))
+    grouped = _GROUPS.sub(lambda found: found[0].replace(",", ""), token.casefold())
+    spaced = re.sub(r"[-/]|(?<=\d),(?=\d)", " ", grouped)
+    kept = {found.start() for found in _KEPT.finditer(spaced)}  # C# is not C, and 1.5kg is not 15kg
+    return "".join(
+        char
+        for position, char in enumerate(spaced)
+        if position in kept or not unicodedata.category(char).startswith("P")
+    )
 
 
 def _digits(value: Decimal) -> str:
@@ -173,24 +181,40 @@ def _f1(answer: str, gold: str) -> float:
 
 
 _END = r"(?= \s* (?: $ | [).:;\]*}] | ,(?!\s*(?:(?:and|or)\s+)?\(?[A-Z]\b) | \n | -\s ) )"
-_ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
+_ALONE = re.compile(r"[\W_]*([A-Za-z])(?![#+])[\W_]*")  # C# and A+ are texts
 _LEADING = re.compile(rf"[\W_]* (?: ([A-Z]){_END} | ([a-z])(?=[).]) )", re.VERBOSE)
 _ANSWER = re.compile(
     rf"""(?i: \b answer \b (?:\s+is)? | boxed ) [\s:*({{\[\-]*
     (?i: (?:option|choice)\s+ )? [*(\[]* ([A-Z]){_END}""",
     re.VERBOSE,
 )
-_MENTION = re.compile(r"(?i: \b (?:option|choice) ) \s+ [*(\[]* ([A-Z]) \b", re.VERBOSE)
-_OPTION = re.compile(rf"{_MENTION.pattern} {_END}", re.VERBOSE)
+_NOUN = r"(?i: \b (?:option|choice|letter) ) \s+ [*(\[]*"
+_CORRECT = re.compile(
+    rf"""(?: (?:^|(?<=[.!?:;\n])) \s* (?i: (?:so|thus|hence|therefore) ,? \s+ )? [*(\["']* ([A-Z])
+       | (?<!\bor\s)(?<!\band\s) {_NOUN} ([A-Za-z]) )
+    [*)\]"']* \s+ is \s+ (?i: correct | right
+    | the \s+ (?:(?:correct|right|best|most\s+\w+)\s+)? (?:answer|option|choice|one) ) (?![-\w])""",
+    re.VERBOSE,
+)
+_IT_IS = re.compile(
+    rf"(?i: \b (?:it|option|choice|letter) (?:\s+is|['’]s) ) \s+ [*(\[]* ([A-Z]|[b-z]) {_END}", re.VERBOSE
+)
+# A small letter may be the article of what comes next: "the option a doctor takes".
+_MENTION = re.compile(
+    rf"{_NOUN} (?: ([A-Z]) \b | ([a-z]) (?: {_END} | (?= \s+ (?:and|or) \b ) ) )", re.VERBOSE
+)
+_OPTION = re.compile(rf"{_NOUN} [A-Za-z] {_END}", re.VERBOSE)
 _ANNOUNCEMENT = re.compile(r"^.*\banswer\b\s*(?:is\b|:|-)\s*:?", re.IGNORECASE | re.DOTALL)
+_IT_IS_ALL = re.compile(r"it(?:\s+is|['’]s)\s", re.IGNORECASE)
 
 
 def read_option(text: str, options: Mapping[str, str]) -> str | None:
     """Read which option an answer chooses, in the forms in which models write it.
 
     A letter alone (``B``, ``(b)``, ``**B**``), a letter with text after it (``B. Aspirin``), an
-    announced letter (``the answer is (B)``; the last one counts), or an option's full text. A letter
-    outranks the text beside it. ``A or B`` chooses nothing.
+    announced letter (``the answer is (B)``; the last one counts), ``B is correct``, ``it is B``,
+    ``option b``, or an option's full text. A letter outranks the text beside it. ``A or B`` chooses
+    nothing, and neither does an article.
 
     Args:
         text: What the model wrote.
@@ -206,6 +230,8 @@ def read_option(text: str, options: Mapping[str, str]) -> str | None:
             return alone[1].upper() if alone[1].upper() in options else None
         if (named := _by_text(part, options)) is not None:
             return named
+    if (it := _IT_IS_ALL.match(plain)) and (named := _by_text(plain[it.end() :], options)) is not None:
+        return named
     letter = _stated(plain)
     return letter if letter in options else None
 
@@ -215,8 +241,12 @@ def _stated(text: str) -> str | None:
         return str(leading[1] or leading[2]).upper()
     if answers := _ANSWER.findall(text):
         return str(answers[-1])
-    mentioned = set(_MENTION.findall(text))
-    return str(mentioned.pop()) if len(mentioned) == 1 and _OPTION.search(text) else None
+    for form in (_CORRECT, _IT_IS, _MENTION):
+        letters = {str(found[found.lastindex or 0]).upper() for found in form.finditer(text)}
+        if letters:
+            certain = len(letters) == 1 and (form is not _MENTION or _OPTION.search(text))
+            return letters.pop() if certain else None
+    return None
 
 
 def _by_text(text: str, options: Mapping[str, str]) -> str | None:

@@ -26,13 +26,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from tiltyard.programs.qa import AnswerQuestion, ChooseOption
 from tiltyard.tasks.metrics import choice_match, exact_match, token_f1, written
-from tiltyard.tasks.records import DataFile, FilledText, Record, Text, read_records
+from tiltyard.tasks.data_file import DataFile
+from tiltyard.tasks.records import AS_LIST, FilledText, Record, Text, read_records
 from tiltyard.tasks.splits import FRACTIONS, DeclaredSplit, Entry, Fractions, content_key, split_entries
 from tiltyard.tasks.task import ProgramFactory, Score, Splits
-
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
 
 
 def _lettered(value: object) -> object:
@@ -67,13 +64,11 @@ class QuestionRecord(BaseModel):
 
     id: FilledText | None = None
     question: FilledText = Field(description="it should be text")
-    answer: Annotated[list[FilledText], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    answer: Annotated[list[FilledText], AS_LIST, Field(min_length=1)] = Field(
         description="it should be text, a number, or a list of them"
     )
     context: Text = Field("", description="it should be text")
-    options: (
-        Annotated[dict[str, FilledText], BeforeValidator(_lettered), AfterValidator(_distinct)] | None
-    ) = Field(None, description='write {"A": "first", "B": "second"} or a list')
+    options: Options | None = Field(None, description='write {"A": "first", "B": "second"} or a list')
     answer_idx: FilledText | None = Field(None, description="it should be a letter of the options")
     split: DeclaredSplit | None = Field(None, description="use train, validation or test")
 

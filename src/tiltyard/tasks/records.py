@@ -8,65 +8,31 @@ tiltyard.errors.InputError: qa.jsonl, record 7 (line 8): field 'answer' is missi
 """
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
-from tiltyard.config import Content
 from tiltyard.errors import InputError
-
-PACKAGED = "pkg://"
-"""The prefix of files that are shipped inside a package: ``pkg://PACKAGE/FILE``."""
+from tiltyard.tasks.data_file import REMEDY, existing, read_bytes
 
 Schema = TypeVar("Schema", bound=BaseModel)
-
-
-def _locate(path: str) -> Traversable:
-    if not path.startswith(PACKAGED):
-        return Path(path).expanduser()
-    package, _, name = path.removeprefix(PACKAGED).partition("/")
-    try:
-        return files(package).joinpath(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"there is no package '{package}'") from error
-
-
-def existing(path: str) -> str:
-    """Return the path if it names a file that can be read as records.
-
-    Raises:
-        ValueError: It does not exist, is a folder, or has another extension.
-    """
-    file = _locate(path)
-    if file.is_dir():
-        raise ValueError("is a folder; name one file in it")
-    if not file.is_file():
-        raise ValueError("there is no such file")
-    if PurePosixPath(file.name).suffix.lower() not in _READERS:
-        raise ValueError(f"the extension should be one of {', '.join(_READERS)}")
-    return path
-
-
-def file_digest(path: str) -> str:
-    """Hash a file's bytes with SHA-256 (64 hexadecimal digits)."""
-    return hashlib.sha256(_locate(path).read_bytes()).hexdigest()
-
-
-DataFile = Annotated[str, AfterValidator(existing), Content(file_digest)]
-"""A file of records: a path, or ``pkg://PACKAGE/FILE`` for a file that a package ships."""
 
 
 def _as_text(value: object) -> object:
     # True is an int in Python, and "True" is nobody's answer.
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _encodable(text: str) -> str:
+    # JSON can escape half of a character, which no file, digest or terminal takes.
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("holds half a character (a lone surrogate); write the character itself")
+    return text
 
 
 def _filled(text: str) -> str:
@@ -75,7 +41,13 @@ def _filled(text: str) -> str:
     return text.strip()
 
 
-Text = Annotated[str, BeforeValidator(_as_text)]
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+AS_LIST = BeforeValidator(_listed)
+"""Marks a schema's list where a record may write its only item without brackets."""
+Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_encodable)]
 """A schema's field of text; a number becomes its digits."""
 FilledText = Annotated[Text, AfterValidator(_filled)]
 """A schema's field of text that holds more than white space."""
@@ -126,7 +98,11 @@ def parse(values: Mapping[str, Any], schema: type[Schema], place: str) -> Schema
         if declared is not None and declared.description:
             remedy = remedy or declared.description
         field = f"field '{name.removeprefix('.')}' " if name else ""
-        raise InputError(f"{place}: {field}{problem}", remedy) from error
+        raise InputError(_printable(f"{place}: {field}{problem}"), _printable(remedy)) from error
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _explained(kind: str, message: str, values: Mapping[str, Any]) -> tuple[str, str]:
@@ -145,21 +121,19 @@ def read_records(path: str) -> list[Record]:
     blank lines are skipped. CSV has commas and a header.
 
     Args:
-        path: The file, as :data:`DataFile` describes it.
+        path: The file, as :data:`tiltyard.tasks.data_file.DataFile` describes it.
 
     Raises:
         InputError: The file cannot be read, holds no record, or is malformed; names the line or record.
     """
     try:
         existing(path)
-        text = _locate(path).read_bytes().decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, line {line}: not UTF-8 text", "save the file as UTF-8") from error
     except ValueError as error:
-        raise InputError(f"{path}: {error}", "give the path of a JSON, JSONL or CSV file") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})", "check its permissions") from error
+        raise InputError(f"{path}: {error}", REMEDY) from error
     if not text.strip():
         raise InputError(f"{path}: the file is empty", "it should hold at least one record")
     read = _READERS[PurePosixPath(path).suffix.lower()]
@@ -236,6 +210,7 @@ def _read_csv(path: str, text: str) -> Iterator[tuple[int | None, object]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     start = 1
+    limit = csv.field_size_limit(_LONGEST_CELL)
     try:
         for cells in reader:
             line, start = start, reader.line_num + 1
@@ -250,6 +225,12 @@ def _read_csv(path: str, text: str) -> Iterator[tuple[int | None, object]]:
                 yield line, {key: cell for key, cell in zip(header, cells, strict=False) if cell.strip()}
     except csv.Error as error:
         raise InputError(f"{path}, line {start}: not CSV: {error}", "correct the line") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+# The module's own limit, 131,072 characters, is less than a report that serves as a context.
+_LONGEST_CELL = 2**31 - 1
 
 
 def _header(path: str, cells: list[str]) -> list[str]:

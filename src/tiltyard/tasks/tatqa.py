@@ -18,7 +18,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from tiltyard.errors import InputError
 from tiltyard.programs.qa import AnswerFromTable
 from tiltyard.tasks.metrics import written
-from tiltyard.tasks.records import DataFile, FilledText, Record, Text, parse, read_records
+from tiltyard.tasks.data_file import DataFile
+from tiltyard.tasks.records import AS_LIST, FilledText, Record, Text, parse, read_records
 from tiltyard.tasks.splits import Entry, Fractions, content_key, split_entries
 from tiltyard.tasks.task import ProgramFactory, Score, Splits
 from tiltyard.tasks.tatqa_metric import (
@@ -68,10 +69,6 @@ class Context(BaseModel):
         return "\n\n".join([table, *paragraphs])
 
 
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
 def _plain_numbers(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -90,7 +87,7 @@ class Question(BaseModel):
     question: FilledText
     answer: Annotated[
         list[Annotated[Text, BeforeValidator(_plain_numbers)]],
-        BeforeValidator(_listed),
+        AS_LIST,
         AfterValidator(_filled),
     ]
     answer_type: Literal["span", "multi-span", "arithmetic", "count"]

@@ -8,18 +8,25 @@ Agreement(exact=0.0, f1=0.0)
 How a span is compared:
 
 * A number is rounded to two decimals and multiplied by its scale (percent is 0.01), then compared to four
-  decimals. ``$``, ``,`` and brackets are ignored; ``(134)`` is negative; ``12%`` is 0.12 whatever the
-  scale; ``1.2 million`` carries a scale of its own, which multiplies.
+  decimals. ``$``, ``,``, brackets, articles and a final full stop are ignored; ``(134)`` is negative;
+  ``12%`` is 0.12 whatever the scale; ``1.2 million`` carries a scale of its own, which multiplies.
 * A predicted number without scale and percent sign also counts unrounded, so 0.2342 answers 23.42 percent.
 * Other text is lower-cased, without ASCII punctuation and articles; its scale, if any, is one more word.
 
 Answers are sets of spans: exact when the sets are equal; F1 is the mean over the best one-to-one alignment
 of spans, each pair by the overlap of its words. Questions of arithmetic and counting have F1 = exact match.
 
-The script that its authors released differs from these definitions in three ways. It joins the sorted
-spans of an answer into one text before comparing, so a partly right answer with several spans has another
-F1, and upper case can change the order. It reads ``(1,234)`` as positive although ``(134)`` is negative.
-It rounds ``12.34 percent``, in words, to 0.12.
+The known differences of the script that its authors released:
+
+* It joins the sorted spans of an answer into one text before comparing, so a partly right answer with
+  several spans has another F1, and upper case can change the order. Blank spans count.
+* It reads ``(1,234)``, ``($134)`` and ``(12)%`` as positive although ``(134)`` is negative, and ``-(134)``
+  as positive too. It leaves the scale of ``(134) million`` out.
+* It rounds ``12.34 percent``, in words, to 0.12, which a scale then multiplies.
+* It does not read as numbers: a Unicode minus or a dash as the sign, ``- 5``, ``.5``, ``5million``, and a
+  full stop after decimals (``2.93.``). Beside an article it reads one only where no scale is given, and
+  keeps ``36`` and ``36.0`` apart there, as in other text.
+* It ignores what follows a scale: ``4 million shares`` is a number, and ``36% million`` is 36%.
 """
 
 import ast
@@ -68,8 +75,9 @@ class Number:
 
 def read_number(span: str) -> Number | None:
     """Read a span that is one number, perhaps with a scale of its own; None for any other span."""
-    found = _NUMBER.fullmatch(" ".join(span.lower().translate(_IGNORED).split()))
-    if found is None:
+    words = [word for word in span.lower().translate(_IGNORED).split() if word not in _ARTICLES]
+    found = _NUMBER.fullmatch(" ".join(words).removesuffix("."))
+    if found is None or (found["sign"] and found["inner"]):
         return None
     own = (found["own"] or "").removesuffix("s")
     percent = bool(found["percent"] or found["after"] or own == "percent")
@@ -117,13 +125,13 @@ def _unscaled(spans: Sequence[str], scale: str) -> list[str]:
 
 
 def _digits(value: float) -> str:
-    return f"{value:.4f}" if round(value, 4) else "0.0000"  # never "-0.0000"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if round(value, 4) else "0"  # never "-0"
 
 
 def _words(span: str) -> Iterator[str]:
     for token in span.lower().split():
         number = read_number(token)
-        word = token.translate(_PUNCTUATION) if number is None else repr(number.value)
+        word = token.translate(_PUNCTUATION) if number is None else _digits(number.value)
         if word and word not in _ARTICLES:
             yield word
 

@@ -52,8 +52,13 @@ class Run(Protocol):
         """Record metrics; one that is given again at another step becomes a curve."""
         ...
 
-    def log_folder(self, folder: Path) -> None:
-        """Record every file below a folder as an artifact, under its path in the folder."""
+    def log_folder(self, folder: Path, into: str | None = None) -> None:
+        """Record every file below a folder as an artifact, under its path in the folder.
+
+        Args:
+            folder: The folder.
+            into: The artifact folder that the files go into; the run's root when None.
+        """
         ...
 
     def log_file(self, file: Path) -> None:
@@ -153,9 +158,9 @@ class MlflowRun:
         for batch in _batches(entities, METRICS_PER_BATCH):
             self._write("its metrics", partial(self._client.log_batch, self._id, metrics=batch))
 
-    def log_folder(self, folder: Path) -> None:
+    def log_folder(self, folder: Path, into: str | None = None) -> None:
         """See :meth:`Run.log_folder`."""
-        self._write("its files", lambda: self._client.log_artifacts(self._id, str(folder)))
+        self._write("its files", lambda: self._client.log_artifacts(self._id, str(folder), into))
 
     def log_file(self, file: Path) -> None:
         """See :meth:`Run.log_file`."""
@@ -260,7 +265,7 @@ class UntrackedRun:
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Keep nothing."""
 
-    def log_folder(self, folder: Path) -> None:
+    def log_folder(self, folder: Path, into: str | None = None) -> None:
         """Keep nothing."""
 
     def log_file(self, file: Path) -> None:

@@ -1,0 +1,241 @@
+"""The record of one experiment: its files in its folder, and the same in its tracked run.
+
+>>> with recording(cfg, folder) as record:
+...     result = record.keep(...)
+"""
+
+import contextlib
+import json
+import logging
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import dspy
+from omegaconf import OmegaConf
+
+from tiltyard import __version__
+from tiltyard.artifacts.metadata import Origin
+from tiltyard.artifacts.program import UnsavableProgramError, build_program_folder
+from tiltyard.config import ExperimentConfig, fingerprint, instantiate
+from tiltyard.errors import JobError, TiltyardError
+from tiltyard.evaluation.evaluate import ERRORS_FILE, ROWS_FILE
+from tiltyard.evaluation.result import Evaluation
+from tiltyard.files import write_text
+from tiltyard.redaction import one_line
+from tiltyard.reporting.run_report import write_run_report
+from tiltyard.result import RESULT_FILE, ExperimentResult, run_name
+from tiltyard.tasks.task import Task
+from tiltyard.telemetry.latency import LatencyRecorder
+from tiltyard.telemetry.source import git_commit
+from tiltyard.tracking.recorder import Run, Tracking
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE = "config.yaml"
+LATENCY_FILE = "latency.json"
+TRACEBACK_FILE = "traceback.txt"
+SIMULATION_FOLDER = "simulation"
+"""Where a simulation writes its own files."""
+FILES = (
+    CONFIG_FILE,
+    ROWS_FILE,
+    ERRORS_FILE,
+    LATENCY_FILE,
+    "report.md",
+    RESULT_FILE,
+    TRACEBACK_FILE,
+    "tiltyard.log",
+)
+"""What is tracked of a run's folder, where it exists, beside the program; nothing else that may lie there."""
+FOLDERS = ("figures", SIMULATION_FOLDER)
+
+
+@dataclass
+class Record:
+    """An experiment that is being recorded."""
+
+    cfg: ExperimentConfig
+    folder: Path
+    """Where the experiment's files are written."""
+    fingerprint: str
+    tracked: Run
+    command: str = ""
+    """The command line that runs the same again."""
+    overrides: tuple[str, ...] = ()
+    """What of the config was chosen for this run."""
+    started: float = field(default_factory=time.perf_counter)
+    result: ExperimentResult | None = None
+    """What was found, once it is known."""
+
+    def describe_model(self, provenance: Mapping[str, str]) -> None:
+        """Tag the run with what the model says of itself."""
+        self.tracked.set_tags({f"tiltyard.model.{key}": value for key, value in provenance.items()})
+
+    def keep(
+        self,
+        *,
+        model_id: str,
+        task: Task,
+        program: dspy.Module,
+        evaluation: Evaluation,
+        latencies: LatencyRecorder,
+        metrics: Mapping[str, float],
+    ) -> ExperimentResult:
+        """Write everything into the folder, then into the tracked run: a store that fails costs no files.
+
+        Raises:
+            JobError: The store failed, or every example failed for a reason that is not the model's answer.
+        """
+        cfg, tracked = self.cfg, self.tracked
+        self.result = result = replace(
+            self._blank(),
+            model_id=model_id,
+            metrics={**evaluation.metrics(), **latencies.metrics(), **metrics},
+            seconds=time.perf_counter() - self.started,
+        )
+        write_text(self.folder / LATENCY_FILE, json.dumps(latencies.summary(), indent=2) + "\n")
+        write_run_report(result, evaluation.rows, latencies.summary(), self.folder, command=self.command)
+        saved = self._save_program(program, task, evaluation)
+        result.save()
+
+        tracked.log_metrics(result.metrics)
+        tracked.log_rows(self.folder / ROWS_FILE)
+        if saved:
+            labels = cfg.labels
+            tracked.register_program(saved, f"{labels.task}/{labels.model}/{labels.optimizer}")
+        _refuse_total_failure(evaluation)
+        return result
+
+    def fail(self, error: Exception) -> None:
+        """Write down why the experiment failed; what it had found stays."""
+        if not isinstance(error, TiltyardError):
+            write_text(self.folder / TRACEBACK_FILE, "".join(traceback.format_exception(error)))
+        reason = str(error) if isinstance(error, TiltyardError) else one_line(error)
+        replace(self.result or self._blank(), error=reason).save()
+
+    def upload(self) -> None:
+        """Track the folder's files."""
+        for name in FILES:
+            if (self.folder / name).is_file():
+                self.tracked.log_file(self.folder / name)
+        for name in FOLDERS:
+            if (self.folder / name).is_dir():
+                self.tracked.log_folder(self.folder / name, into=name)
+
+    def _blank(self) -> ExperimentResult:
+        blank = ExperimentResult.failed(self.cfg, self.folder, "")
+        return replace(
+            blank, fingerprint=self.fingerprint, run_id=self.tracked.run_id, overrides=self.overrides
+        )
+
+    def _save_program(self, program: dspy.Module, task: Task, evaluation: Evaluation) -> Path | None:
+        """Save the compiled program; one that state JSON cannot hold costs no results."""
+        labels = self.cfg.labels
+        origin = Origin(
+            task=labels.task,
+            model=labels.model,
+            optimizer=labels.optimizer,
+            seed=self.cfg.seed,
+            fingerprint=self.fingerprint,
+            score=(evaluation.score, evaluation.low, evaluation.high),
+            signature=task.signature,
+            program_node=self.cfg.task["program"],
+            model_node=self.cfg.model,
+            hardware_node=self.cfg.hardware,
+        )
+        try:
+            return build_program_folder(self.folder / "program", program, origin)
+        except UnsavableProgramError as error:
+            logger.warning("The compiled program is not saved: %s", error)
+            self.tracked.set_tags({"tiltyard.program": f"not saved: {error}"})
+            return None
+
+
+@contextlib.contextmanager
+def recording(
+    cfg: ExperimentConfig,
+    folder: Path,
+    *,
+    sweep: str | None = None,
+    parent_run_id: str | None = None,
+    command: str = "",
+    overrides: tuple[str, ...] = (),
+) -> Iterator[Record]:
+    """Record what happens in a block, also when it fails or is interrupted half-way.
+
+    Args:
+        cfg: The checked config.
+        folder: Where the experiment's files are written; made when it does not exist.
+        sweep: The id of the sweep that the experiment is a job of.
+        parent_run_id: The sweep's tracked run.
+        command: The command line that runs the same again.
+        overrides: What of the config was chosen for this run.
+
+    Raises:
+        TiltyardError: What the block raised, or the store failed.
+    """
+    digest = fingerprint(cfg)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(cfg.as_dict())))
+    tracking: Tracking = instantiate(cfg.tracking)
+    with tracking.start(
+        run_name(cfg),
+        tags=_tags(cfg, digest, sweep),
+        params=cfg.as_dict(),
+        parent=parent_run_id,
+        folder=folder,
+    ) as tracked:
+        record = Record(cfg, folder, digest, tracked, command, overrides)
+        try:
+            yield record
+            record.upload()
+        except SystemExit as stop:
+            error = JobError(f"something in the job called sys.exit({stop.code})", "it should raise instead")
+            _give_up(record, error)
+            raise error from stop
+        except Exception as error:
+            _give_up(record, error)
+            raise
+        except BaseException:
+            _upload_what_there_is(record)
+            raise
+
+
+def _give_up(record: Record, error: Exception) -> None:
+    record.fail(error)
+    _upload_what_there_is(record)
+
+
+def _upload_what_there_is(record: Record) -> None:
+    try:
+        record.upload()
+    except JobError as lost:  # what ended the experiment matters more
+        logger.error("%s", lost)  # noqa: TRY400
+
+
+def _refuse_total_failure(evaluation: Evaluation) -> None:
+    """A model that breaks the format scores 0; one that never answered has not been measured."""
+    broken = [row for row in evaluation.rows if row.error]
+    if len(broken) == evaluation.examples and not evaluation.unparsed:
+        raise JobError(
+            f"all {evaluation.examples} examples failed, the first with: {broken[0].error}",
+            f"{ERRORS_FILE} in the run's folder has all",
+        )
+
+
+def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None) -> dict[str, str]:
+    labels = cfg.labels
+    return {
+        "tiltyard.fingerprint": digest,
+        "tiltyard.version": __version__,
+        "tiltyard.mode": labels.mode,
+        "tiltyard.task": labels.task,
+        "tiltyard.model": labels.model,
+        "tiltyard.optimizer": labels.optimizer,
+        "tiltyard.simulation": labels.simulation,
+        "tiltyard.sweep": sweep or "",
+        "tiltyard.git_commit": git_commit(Path.cwd()),
+    }
