@@ -44,7 +44,7 @@ WRONG_INPUT = [
     (["-m", "seed=range(0)"], "the sweep has no combination"),
     (["-m", "tracking=off,local"], "'tracking' cannot be swept over"),
     (["-m", "seed=0,1", "hydra.sweep.subdir=same"], "jobs of the sweep share a folder"),
-    (["model=null"], "model"),
+    (["model=null"], "group override must be a string"),
     (["hydra.job.chdir=true"], "hydra.job.chdir=true"),
     (["task.path=" + "x" * 300 + ".csv"], "task.path"),
     (["+model.api_key=abc"], "'model.api_key' looks like a secret"),
