@@ -25,8 +25,8 @@ import dspy
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from tiltyard.programs.qa import AnswerQuestion, ChooseOption
-from tiltyard.tasks.metrics import choice_match, exact_match, token_f1, written
 from tiltyard.tasks.data_file import DataFile
+from tiltyard.tasks.metrics import choice_match, exact_match, token_f1, written
 from tiltyard.tasks.records import AS_LIST, FilledText, Record, Text, read_records
 from tiltyard.tasks.splits import FRACTIONS, DeclaredSplit, Entry, Fractions, content_key, split_entries
 from tiltyard.tasks.task import ProgramFactory, Score, Splits

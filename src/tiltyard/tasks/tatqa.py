@@ -17,8 +17,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from tiltyard.errors import InputError
 from tiltyard.programs.qa import AnswerFromTable
-from tiltyard.tasks.metrics import written
 from tiltyard.tasks.data_file import DataFile
+from tiltyard.tasks.metrics import written
 from tiltyard.tasks.records import AS_LIST, FilledText, Record, Text, parse, read_records
 from tiltyard.tasks.splits import Entry, Fractions, content_key, split_entries
 from tiltyard.tasks.task import ProgramFactory, Score, Splits
