@@ -6,7 +6,7 @@ demonstrations answered with its kind, its shape and its length. The weights of 
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.models.lexical.candidates import KINDS, Candidate
@@ -36,23 +36,57 @@ _FEATURE_DEFAULTS: Mapping[str, float] = {
     "novelty": 1.5,
     "rest": 2.0,
     "place": -0.2,
-    "wanted": 1.5,
-    "kind_share": 0.4,
-    "shape_share": 0.4,
-    "length_share": 0.4,
+    "wanted": 2.5,
+    "kind_share": 0.1,
+    "shape_share": 0.1,
+    "length_share": 0.1,
 }
 _ALIKE = 0.5
 """The least token F1 at which a candidate counts as part of a long right answer."""
 _LONG = 5
 """The fewest words of an answer that a candidate may match in part."""
+_SPREAD = 0.3
+"""How far these weights may move, as a share of ``trust``."""
+_SHORT = 24
+"""The most characters of a time."""
 _RARE = 0.1
 """The share of a shape or a length for which no demonstration votes."""
-_WANTS_YEAR = re.compile(r"\b(?:what|which)\s+(?:\w+\s+)?year|\bwhen\b", re.IGNORECASE)
+_WANTS_YEAR = re.compile(r"\b(?:what|which)\s+(?:\w+\s+)?years?\b", re.IGNORECASE)
+_WANTS_TIME = re.compile(
+    r"\bwhen\b|\bhow long\b|\b(?:what|which) (?:time|period|date|day|month)\b", re.IGNORECASE
+)
+_WANTS_REASON = re.compile(r"\bwhy\b|\b(?:reason|cause)s?\b", re.IGNORECASE)
 _WANTS_FIGURE = re.compile(
-    r"\bhow (?:many|much|long|old|far|often|large|big|high)\b|\b(?:number|amount|percentage|percent|rate|ratio|average"
+    r"\bhow (?:many|much|old|far|often|large|big|high)\b|\b(?:number|amount|percentage|percent|rate|ratio|average"
     r"|total|cost|price|value|sum|change|difference|increase|decrease)\b",
     re.IGNORECASE,
 )
+_REASON = re.compile(
+    r"\b(?:because(?: of)?|due to|owing to|result of|thanks to|attributable to|(?:driven|caused|led) by|reflecting|after)"
+    r"(?: the| an?)?\W*$",
+    re.IGNORECASE,
+)
+_TIME = re.compile(r"\d.*\b(?:second|minute|hour|day|week|month|quarter|year)s?$|\b[A-Z][a-z]+ \d{1,2}\b")
+
+
+def wanted_forms(question: str) -> Callable[[Candidate, str], float]:
+    """What a question's own words say about its answer: how well a candidate with its shape fits, from 0 to 2."""
+    year, time = bool(_WANTS_YEAR.search(question)), bool(_WANTS_TIME.search(question))
+    reason, figure = bool(_WANTS_REASON.search(question)), bool(_WANTS_FIGURE.search(question))
+
+    def fit(candidate: Candidate, form: str) -> float:
+        if year:
+            return 2.0 * (form == "year")
+        if time:
+            return float(
+                form == "year" or bool(_TIME.search(candidate.text) and len(candidate.text) <= _SHORT)
+            )
+        if reason:
+            before, found, _ = candidate.quote.partition(candidate.text)
+            return float(bool(found) and bool(_REASON.search(before)))
+        return float(figure and is_figure(form))
+
+    return fit
 
 
 class Extractor:
@@ -100,7 +134,9 @@ class Extractor:
             )
             for row in np.flatnonzero(self.found)
         ]
-        self.weights = learn_weights([*_KIND_DEFAULTS.values(), *_FEATURE_DEFAULTS.values()], choices, trust)
+        self.weights = learn_weights(
+            [*_KIND_DEFAULTS.values(), *_FEATURE_DEFAULTS.values()], choices, _SPREAD * trust
+        )
 
     def rank(
         self, candidates: Sequence[Candidate], question: str, similar: "Mapping[str, np.ndarray[Any, Any]]"
@@ -141,11 +177,10 @@ class Extractor:
         form_share = shares(voting, form_ballots.reshape(len(voting), len(known)), _RARE)
         length_ballots = np.exp(-2 * (lengths[None, :] - self._lengths[:, None]) ** 2)
         length_share = shares(voting, length_ballots, _RARE)
-        wants_year, wants_figure = bool(_WANTS_YEAR.search(question)), bool(_WANTS_FIGURE.search(question))
+        fit = wanted_forms(question)
         rows = np.zeros((len(candidates), len(KINDS) + len(_FEATURE_DEFAULTS)))
         for index, (candidate, form) in enumerate(zip(candidates, forms, strict=True)):
             kind = KINDS.index(candidate.kind)
-            wanted = (wants_year and form == "year") or (wants_figure and is_figure(form))
             rows[index, kind] = 1.0
             rows[index, len(KINDS) :] = (
                 candidate.evidence,
@@ -154,7 +189,7 @@ class Extractor:
                 candidate.novelty,
                 candidate.rest,
                 index / len(candidates),
-                float(wanted),
+                fit(candidate, form),
                 kind_share[kind],
                 form_share[known.index(form)],
                 length_share[index],

@@ -9,11 +9,12 @@ import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tiltyard.models.lexical.answering import Evidence, Examples, Solver, solver
+from tiltyard.models.lexical.answering import solver
 from tiltyard.models.lexical.candidates import asked_field, find_candidates
+from tiltyard.models.lexical.evidence import Evidence, Examples, Solver
 from tiltyard.models.lexical.request import OutputField, Setting, read_inputs, read_setting
 from tiltyard.models.lexical.similarity import SimilarityIndex
-from tiltyard.models.lexical.words import is_figure, shape
+from tiltyard.models.lexical.words import shape, sort_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,7 @@ class Lesson:
         examples = Examples(
             names=self.setting.inputs,
             asked=asked,
+            instructions=self.setting.instructions,
             inputs=self._inputs,
             candidates=[find_candidates(example, asked) for example in self._inputs],
             similar=self._index.among(),
@@ -65,7 +67,7 @@ class Lesson:
             forms = self._forms[field.name]
             examples.similar[field.name] = _same(forms, forms, apart=True)
             examples.earlier[:] = [
-                (*earlier, is_figure(form)) for earlier, form in zip(examples.earlier, forms, strict=True)
+                (*earlier, sort_of(form)) for earlier, form in zip(examples.earlier, forms, strict=True)
             ]
         return solvers
 
@@ -91,7 +93,7 @@ class Lesson:
             quotes.append(quote)
             form = _form(answers[name])
             evidence.similar[name] = _same([form], self._forms[name])
-            evidence.earlier.append(is_figure(form))
+            evidence.earlier.append(sort_of(form))
         quote = next((quote for quote in quotes if quote), "")
         for field in self.setting.outputs:
             if field.name not in answers:

@@ -110,7 +110,7 @@ def read_setting(system: str, turns: Sequence[tuple[str, str]], reminder: str) -
     names = tuple(inputs)
     return Setting(
         format=form,
-        instructions=" ".join(body[1].split()) if len(body) > 1 else "",
+        instructions="\n".join(line.strip() for line in body[1].splitlines()) if len(body) > 1 else "",
         inputs=names,
         outputs=outputs,
         demonstrations=tuple(

@@ -216,6 +216,13 @@ def shape(text: str) -> str:
     return size if text[:1].islower() else size.capitalize()
 
 
+def sort_of(form: str) -> str:
+    """The sort of a shape: ``words``, a ``year``, a figure with its ``unit``, or a ``bare`` one."""
+    if not is_figure(form):
+        return "words"
+    return "year" if form == "year" else "unit" if "%" in form or "word" in form else "bare"
+
+
 def is_figure(form: str) -> bool:
     """Whether a shape is that of a number or a year."""
     return "9" in form or form == "year"
