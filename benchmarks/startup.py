@@ -33,6 +33,7 @@ main()
 
 
 def main() -> None:
+    """Time the commands in turns and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=9, help="default: %(default)s")
     repeat = parser.parse_args().repeat

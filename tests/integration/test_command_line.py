@@ -122,9 +122,19 @@ def test_a_sweep_loads_a_models_weights_once(tmp_path):
 def test_the_wheel_works_outside_the_checkout(tmp_path):
     """The wheel's own files, unpacked elsewhere, carry the configs, the data and Hydra's door."""
     pytest.importorskip("build")
+    pytest.importorskip("hatchling")
     root = Path(__file__).parents[2]
     built = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(root)],
+        [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            str(tmp_path / "dist"),
+            str(root),
+        ],
         capture_output=True,
         text=True,
     )
