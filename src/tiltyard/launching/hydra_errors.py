@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
+from tiltyard.config import AXES
 from tiltyard.errors import InputError
 from tiltyard.signatures import TARGET, options_of, target_of
 
@@ -58,7 +59,7 @@ def _unknown_key(error: OmegaConfBaseException) -> InputError:
         options, _ = options_of(target_of({TARGET: parent[TARGET]}, full_key))
         if str(error.key) in options:
             return InputError(f"'{full_key}' is not in the YAML", f"write +{full_key}=VALUE to add it")
-        known = list(options)
+        known = [name for name in options if name not in AXES.get(full_key.split(".")[0], ())]
     elif not known:
         return InputError(f"unknown key '{full_key}'", "its parent is a plain value")
     return InputError(f"unknown key '{full_key}'", _choices(str(error.key), known))
