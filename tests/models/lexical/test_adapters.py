@@ -129,6 +129,46 @@ def test_each_literal_can_be_answered(adapter, scale):
     assert ask(predictor, adapter, context=CONTEXT, question=QUESTION).scale == scale
 
 
+class Lists(dspy.Signature):
+    """Answer from the context."""
+
+    context: str = dspy.InputField()
+    flags: list[bool] = dspy.OutputField()
+    colours: list[Literal["red", "blue"]] = dspy.OutputField()
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_list_of_declared_values_holds_such_values(adapter):
+    predictor = dspy.Predict(Lists)
+    without = ask(predictor, adapter, context="The pump is red.")
+    assert all(isinstance(flag, bool) for flag in without.flags)
+    assert without.colours == ["red"]
+    predictor.demos = [
+        dspy.Example(context=f"Pump {number} is red.", flags=[True, False], colours=["blue"])
+        for number in range(3)
+    ]
+    taught = ask(predictor, adapter, context="The pump is red.")
+    assert set(taught.flags) == {True, False}
+    assert taught.colours == ["blue"]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("huge", [10**400, -(10**400), float("inf")])
+def test_a_number_too_large_for_a_float_teaches_nothing(adapter, huge):
+    predictor = dspy.Predict("context -> amount: float")
+    predictor.demos = [dspy.Example(context="It holds much.", amount=huge)]
+    assert ask(predictor, adapter, context="It holds 5 litres.").amount == 5.0
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_answer_with_markup_comes_back_as_it_was(adapter):
+    options = "A. a <b> & c]]> d\nB. nothing"
+    predictor = dspy.Predict("question, options -> answer")
+    predictor.demos = [dspy.Example(question=f"Which {n}?", options=options, answer="nothing") for n in "xy"]
+    predictor.demos += [dspy.Example(question="Which c?", options=options, answer="a <b> & c]]> d")] * 4
+    assert ask(predictor, adapter, question="Which c?", options=options).answer == "a <b> & c]]> d"
+
+
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_bounded_number_stays_within_its_bounds(adapter):
     signature = dspy.Signature("context, question -> answer").append(
@@ -259,6 +299,7 @@ FRAGMENTS = st.sampled_from(
         "[[ ## text ## ]]",
         "[[ ## completed ## ]]",
         "</context>",
+        "]]>",
         "<text>&</text>",
         '{"A": "red", "B": "blue"}',
         "A. red\nB. blue",

@@ -1,9 +1,16 @@
 """Demonstrations change the lexical reader's answers, and change them the right way."""
 
+import inspect
+import subprocess
+import sys
+
 import dspy
 import pytest
 
+from tiltyard.models.engine import max_concurrency
 from tiltyard.models.lexical import LexicalEngine, lexical
+from tiltyard.models.lexical.candidates import find_candidates
+from tiltyard.models.lexical.words import content
 
 LOGS = {
     "amber-7": [
@@ -85,6 +92,14 @@ def test_labels_are_learnt_from_demonstrations(signature, adapter):
     assert without <= len(CASES) // 2
     assert with_right >= len(CASES) - 1
     assert with_wrong <= 1
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_declared_value_is_learnt_from_demonstrations_that_lack_an_earlier_output(others):
+    demos = [example.copy(team=example.label).without("label") for example in labelled()]
+    demos += [dspy.Example(log=f"text {number}", hours=number) for number in range(others)]
+    predictor = taught("log -> hours: int, team: Literal['amber-7', 'cobalt-2', 'jade-4']", demos)
+    assert sum(predictor(log=log).team == label for log, label in CASES) >= len(CASES) - 1
 
 
 def test_answers_are_labels_only_where_demonstrations_use_them():
@@ -234,6 +249,23 @@ def test_without_demonstrations_other_questions_get_words_of_the_sentence_that_m
 
 
 @pytest.mark.parametrize(
+    ("question", "answer"),
+    [("What is the limit?", "80"), ("How high is the limit?", "80"), ("The limit?", "80")],
+)
+def test_without_demonstrations_a_short_sentence_answers_with_its_figure(question, answer):
+    predictor = dspy.Predict("context, question -> answer")
+    assert predictor(context="The limit is 80 C.", question=question).answer == answer
+
+
+@pytest.mark.parametrize("context", ["The limit is 80 C.", "The roof of the hall. It is green.", ""])
+@pytest.mark.parametrize("question", ["What is the limit?", "How is it?", "Which one is it, and why?"])
+def test_no_part_of_the_inputs_without_content_words_is_a_candidate(context, question):
+    inputs = {"context": context, "question": question}
+    for candidate in find_candidates(inputs, "question"):
+        assert candidate.kind == "sentence" or content(candidate.text)
+
+
+@pytest.mark.parametrize(
     ("ticket", "team"),
     [
         ("A question on billing: my card was charged twice.", "billing"),
@@ -300,3 +332,21 @@ def test_a_saved_program_answers_as_before_with_its_reader(module, tmp_path):
 def test_engine_state_makes_the_same_engine():
     state = LexicalEngine(neighbours=5, trust=2.0).dump_state()
     assert LexicalEngine.load_state(state).dump_state() == state
+
+
+def test_the_reader_takes_one_request_at_a_time_and_no_hardware():
+    assert max_concurrency(lexical()) == 1
+    assert set(inspect.signature(lexical).parameters) == {"neighbours", "trust"}
+
+
+def test_what_it_computes_with_is_imported_when_a_reader_is_made_and_not_before():
+    script = """
+import sys
+from tiltyard.models.lexical import lexical
+heavy = {"sklearn.feature_extraction.text", "scipy.optimize"}
+print(len(heavy & sys.modules.keys()))
+lexical()
+print(len(heavy & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "2"]

@@ -2,7 +2,7 @@
 
 >>> lm = lexical()
 >>> with dspy.context(lm=lm):
-...     dspy.Predict("question, context -> answer")(question="What is the limit?", context="The limit is 80 °C.")
+...     dspy.Predict("context, question -> answer")(context="The limit is 80 °C.", question="The limit?")
 """
 
 from tiltyard.models.lexical.model import LexicalEngine, lexical

@@ -1,16 +1,16 @@
 """Answer one output field: which way of reading its declared type and its demonstrations call for.
 
-A field with declared or listed values is chosen; a question with options is answered with one of them; anything
-else is picked out of the inputs.
+A field with declared or listed values is chosen; a question with options is answered with one of them;
+anything else is picked out of the inputs.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiltyard.models.lexical.choosing import Chooser
-from tiltyard.models.lexical.declared import TEXT, Declared
+from tiltyard.models.lexical.declared import LEAF, TEXT, UNKNOWN, Declared
 from tiltyard.models.lexical.evidence import Evidence, Examples, Solver, nearest, voters
 from tiltyard.models.lexical.options import OptionChooser, chosen_option, find_options
 from tiltyard.models.lexical.passages import Option
@@ -18,6 +18,10 @@ from tiltyard.models.lexical.picking import list_solver, number_solver, text_ext
 from tiltyard.models.lexical.request import OutputField
 from tiltyard.models.lexical.similarity import TOGETHER
 from tiltyard.models.lexical.words import content, is_figure, normal, shape
+
+_WHOLE = re.compile(r"\s*-?\d+\s*")
+if TYPE_CHECKING:
+    import numpy as np
 
 _LISTED = re.compile(r"(?<![\w|])[\w-]+(?: ?\| ?[\w-]+)+(?![\w|])")
 
@@ -30,13 +34,13 @@ def solver(field: OutputField, values: Sequence[Any], examples: Examples) -> Sol
         values: Each demonstration's value; None where it was not supplied.
         examples: The demonstrations.
     """
-    type_ = field.type if field.type.kind != "unknown" else _type_of(values)
+    type_ = field.type if field.type.kind not in ("unknown", "leaf") else _type_of(field.type, values)
     if type_.kind == "list":
         return _list_solver(replace(field, type=type_), values, examples)
     if type_.kind == "object":
         return _object_solver(type_, values, examples)
     if type_.kind in ("integer", "number"):
-        return number_solver(field, values, examples)
+        return number_solver(replace(field, type=type_), values, examples)
     if type_.kind == "boolean":
         return _choice_solver((True, False), values, examples)
     if type_.kind == "choice":
@@ -47,32 +51,44 @@ def solver(field: OutputField, values: Sequence[Any], examples: Examples) -> Sol
     return _option_solver((), values, examples, _label_solver(values, examples))
 
 
-def _type_of(values: Sequence[Any]) -> Declared:
-    """The type of an undeclared field, from the first value that a demonstration gives it."""
-    value = next((value for value in values if value is not None), "")
+def _type_of(stated: Declared, values: Sequence[Any]) -> Declared:
+    """The type of a field that does not state one: that of the first value that a demonstration gives it.
+
+    Without a value, a part of an XML structure is a whole number, which is text and a float, too.
+    """
+    value = next((value for value in values if value is not None), None)
     if isinstance(value, list):
-        return Declared("list", item=_type_of(value))
+        return Declared("list", item=_type_of(UNKNOWN, value))
     if isinstance(value, dict):
-        return Declared("object", properties=tuple((name, _type_of([part])) for name, part in value.items()))
+        named = tuple((name, _type_of(UNKNOWN, [part])) for name, part in value.items())
+        return Declared("object", properties=named)
+    if isinstance(value, bool):
+        return Declared("boolean")
+    if isinstance(value, float):
+        return Declared("number")
+    if isinstance(value, int) or (stated is LEAF and (value is None or _WHOLE.fullmatch(str(value)))):
+        return Declared("integer")
     return TEXT
 
 
 def _choice_solver(
     allowed: Sequence[Any], values: Sequence[Any], examples: Examples, declared: bool = True
 ) -> Solver:
-    """Choose an allowed value, as those demonstrations do whose earlier outputs are of the same sort."""
+    """Choose an allowed value, as those demonstrations do whose earlier outputs are of the same sort.
+
+    Where none of these has a value, those that lack an earlier output vote by their inputs alone.
+    """
     positions: dict[str, int] = {}
     for index, value in enumerate(allowed):
         positions.setdefault(normal(str(value)), index)
     chosen = [None if value is None else positions.get(normal(str(value))) for value in values]
 
-    def chooser(earlier: tuple[str, ...] | None) -> Chooser:
-        alike = zip(chosen, examples.earlier, strict=True)
+    def chooser(voting: Sequence[bool], similar: "Mapping[str, np.ndarray[Any, Any]]") -> Chooser:
         return Chooser(
             values=[str(value) for value in allowed],
-            chosen=[index if earlier == own else None for index, own in alike],
+            chosen=[index if may_vote else None for index, may_vote in zip(chosen, voting, strict=True)],
             inputs=examples.inputs,
-            similar=examples.similar,
+            similar=similar,
             names=examples.names,
             asked=examples.asked,
             instructions=examples.instructions,
@@ -81,8 +97,13 @@ def _choice_solver(
             trust=examples.trust,
         )
 
-    choosers = {earlier: chooser(earlier) for earlier in sorted(set(examples.earlier))}
-    unlike = chooser(None)
+    taught = {own for own, index in zip(examples.earlier, chosen, strict=True) if index is not None}
+    choosers = {
+        earlier: chooser([own == earlier for own in examples.earlier], examples.similar)
+        for earlier in sorted(taught)
+        if all(earlier)
+    }
+    unlike = chooser([not all(own) for own in examples.earlier], examples.of_inputs())
 
     def choose(evidence: Evidence) -> tuple[Any, str]:
         known = choosers.get(tuple(evidence.earlier), unlike)
@@ -181,10 +202,12 @@ def _object_solver(type_: Declared, values: Sequence[Any], examples: Examples) -
 
 
 def _list_solver(field: OutputField, values: Sequence[Any], examples: Examples) -> Solver:
-    """A list of texts or numbers is picked out of the inputs; of declared values, chosen; of others, one item."""
-    item = field.type.item or TEXT
+    """Texts and numbers are picked out of the inputs, declared values are chosen; of others, there is one."""
     lists = [value if isinstance(value, list) else None for value in values]
-    if item.kind in ("text", "integer", "number", "unknown"):
+    item = field.type.item or TEXT
+    if item.kind in ("unknown", "leaf"):
+        item = _type_of(item, [part for parts in lists for part in parts or ()])
+    if item.kind in ("text", "integer", "number"):
         return list_solver(replace(field, type=item), lists, examples)
     if item.kind in ("choice", "boolean"):
         return _subset_solver(item.choices or (True, False), lists, examples)
@@ -201,7 +224,7 @@ def _list_solver(field: OutputField, values: Sequence[Any], examples: Examples) 
 def _subset_solver(
     allowed: Sequence[Any], lists: Sequence[Sequence[Any] | None], examples: Examples
 ) -> Solver:
-    """The declared values that most of the near demonstrations list; without any, those that the inputs name."""
+    """The declared values that most near demonstrations list; without any, those that the inputs name."""
     texts = [normal(str(value)) for value in allowed]
     listed = [None if parts is None else {normal(str(part)) for part in parts} for parts in lists]
 
@@ -209,7 +232,7 @@ def _subset_solver(
         voting = voters(listed, evidence, examples.neighbours)
         if voting.any():
             votes = zip(voting, listed, strict=True)
-            count = {text: 0.0 for text in texts}
+            count = dict.fromkeys(texts, 0.0)
             for vote, own in votes:
                 for text in count.keys() & (own or set()):
                     count[text] += vote

@@ -1,7 +1,7 @@
 """Find every text in the inputs that could be an answer, with what speaks for it.
 
-A candidate is a cell, a heading, a value, an option, a sentence, a number, a name or a clause of the inputs. What
-speaks for it are words of the question: in its row or sentence, right beside it, and above it.
+A candidate is a cell, a heading, a value, an option, a sentence, a number, a name or a clause of the inputs.
+What speaks for it are words of the question: in its row or sentence, right beside it, and above it.
 """
 
 import re
@@ -50,13 +50,13 @@ class Candidate:
     evidence: float
     """How much of the question's weight its row or sentence shares, in [0, 1]."""
     near: float
-    """How much of its row's heading (a cell) or of the question (else) is shared right beside it, in [0, 1]."""
+    """How much of its row's heading is asked (a cell), or of the question stands beside it, in [0, 1]."""
     column: float
     """How much of its column's heading the question shares, in [0, 1]; 0 outside tables."""
     novelty: float
     """The share of its own content words that the question does not have, in [0, 1]."""
     rest: float
-    """The share of its sentence's other content words that the question has, in [0, 1]; 0 outside sentences."""
+    """The share of its sentence's other content words that are asked, in [0, 1]; 0 outside sentences."""
     quote: str
     """The sentence or row that it stands in."""
     group: str
@@ -200,9 +200,14 @@ def _from_prose(passage: Passage, question: Question) -> Iterator[Candidate]:
         yield Candidate(sentence, "sentence", share, share, 0.0, novelty, 0.0, sentence, "sentence")
         for kind, start, stop in _spans(sentence):
             text = sentence[start:stop].strip(" ,;:.")
-            if text and text != sentence:
+            if text and text != sentence and not _is_function_words(text):
                 novelty, near, rest = whole.around(start, stop)
                 yield Candidate(text, kind, share, near, 0.0, novelty, rest, sentence, f"{kind}:{index}")
+
+
+def _is_function_words(text: str) -> bool:
+    """Whether a text has words, and none of them carries content: "The", "What", "of the"."""
+    return bool(TOKEN.search(text)) and not content(text)
 
 
 class _Sentence:

@@ -1,7 +1,7 @@
 """Choose one of a fixed set of values: the labels that a field declares, or those that demonstrations use.
 
-The demonstrations vote, once per source of similarity. A value's words count where the inputs hold them, and so does
-a sentence of the instructions that names one value beside other words of the inputs.
+The demonstrations vote, once per source of similarity. A value's words count where the inputs hold them, and
+so does a sentence of the instructions that names one value beside other words of the inputs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _VOTE = 1.0
 """The default weight of the demonstrations' vote, spread over the sources of similarity."""
 _NAMED, _ASKED, _LABEL = 2.5, 5.0, 0.5
-"""The default weights of a value's words in an input, and in the input that asks: what the question names counts more."""
+"""The default weights of a declared value's words in an input, of its words in the input that asks, and of a
+label's words in any input. What the question names counts most."""
 _RULE = 2.0
 """The default weight of a sentence of the instructions that names a value beside words of the inputs."""
 _RULE_WORDS = 2
@@ -96,7 +97,7 @@ class Chooser:
     def _learn_mix(
         self, similar: "Mapping[str, np.ndarray[Any, Any]]", rows: Sequence[int]
     ) -> "np.ndarray[Any, Any]":
-        """How much each source counts: by how much better than bare frequency it tells the demonstrations' answers."""
+        """How much each source counts: by how much better than frequency it tells demonstrations' answers."""
         import numpy as np
 
         def told(source: "np.ndarray[Any, Any]") -> float:
@@ -104,18 +105,15 @@ class Chooser:
 
         bare = told(np.zeros_like(similar[self._sources[0]]))
         gains = np.array([max(0.0, told(similar[source]) - bare) for source in self._sources]) + _EVEN
-        return gains / gains.sum()
+        return np.asarray(gains / gains.sum())
 
     def _vote(
         self, similar: "Mapping[str, np.ndarray[Any, Any]]", leave_out: bool = False
     ) -> "np.ndarray[Any, Any]":
         import numpy as np
 
-        return np.tensordot(
-            self._mix,
-            np.stack([self._shares(similar[source], leave_out) for source in self._sources]),
-            axes=1,
-        )
+        parts = np.stack([self._shares(similar[source], leave_out) for source in self._sources])
+        return np.asarray(np.tensordot(self._mix, parts, axes=1))
 
     def _shares(self, source: "np.ndarray[Any, Any]", leave_out: bool) -> "np.ndarray[Any, Any]":
         voting = votes(source, self._known, self._neighbours, leave_out)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["text", "integer", "number", "boolean", "choice", "list", "object", "unknown"]
+Kind = Literal["text", "integer", "number", "boolean", "choice", "list", "object", "leaf", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Declared:
 
 TEXT = Declared("text")
 UNKNOWN = Declared("unknown")
+LEAF = Declared("leaf")
+"""A part of an XML structure, whose type the prompt does not show."""
 _SCALARS: Mapping[str, Declared] = {
     "str": TEXT,
     "string": TEXT,
@@ -54,8 +56,8 @@ def declared(annotation: str, note: str = "", example: str = "") -> Declared:
     """The type that an annotation's printed name means.
 
     Args:
-        annotation: As the adapters print it: ``str``, ``Literal['a', 'b']``, ``Union[int, NoneType]``, a class's
-            name.
+        annotation: As the adapters print it: ``str``, ``Literal['a', 'b']``, ``Union[int, NoneType]``, a
+            class's name.
         note: What the prompt says that the value must be; used where the name says too little.
         example: The nested XML structure that the prompt shows for the field; used last.
     """
@@ -63,7 +65,7 @@ def declared(annotation: str, note: str = "", example: str = "") -> Declared:
         found = _from_syntax(ast.parse(annotation.strip(), mode="eval").body)
     except (SyntaxError, ValueError):
         found = UNKNOWN
-    if found.kind != "unknown":
+    if found.kind != "unknown" and found.item is not UNKNOWN:
         return found
     if choices := _CHOICES.search(note):
         return Declared("choice", tuple(choices[1].split("; ")))
@@ -71,11 +73,11 @@ def declared(annotation: str, note: str = "", example: str = "") -> Declared:
         try:
             return from_schema(json.loads(schema[1]))
         except ValueError:
-            return UNKNOWN
+            return found
     try:
-        return _from_example(ET.fromstring(example)) if example else UNKNOWN
+        return _from_example(ET.fromstring(example)) if example else found
     except ET.ParseError:
-        return UNKNOWN
+        return found
 
 
 def _from_syntax(node: ast.expr) -> Declared:
@@ -130,7 +132,7 @@ def from_schema(schema: Any, definitions: Mapping[str, Any] | None = None, depth
 def _from_example(element: ET.Element) -> Declared:
     children = list(element)
     if not children:
-        return UNKNOWN
+        return LEAF
     if [child.tag for child in children] == ["item"]:
         return Declared("list", item=_from_example(children[0]))
     return Declared("object", properties=tuple((child.tag, _from_example(child)) for child in children))

@@ -1,11 +1,11 @@
-"""What the solvers of output fields are given: the demonstrations when they learn, the question when they answer."""
+"""What the solvers of output fields are given: demonstrations to learn from, then a question to answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.models.lexical.candidates import Candidate
-from tiltyard.models.lexical.similarity import TOGETHER, votes
+from tiltyard.models.lexical.similarity import SERIES, TOGETHER, votes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +26,16 @@ class Examples:
     similar: "dict[str, np.ndarray[Any, Any]]"
     """Each source's similarities among the demonstrations; earlier outputs join as they are learned."""
     earlier: list[tuple[str, ...]]
-    """The sort of each demonstration's earlier outputs; they join as they are learned."""
+    """The sort of each demonstration's earlier outputs, empty for one that it lacks; they join as learned."""
     neighbours: int
     """How many demonstrations vote."""
     trust: float
     """How far demonstrations may move default weights."""
+
+    def of_inputs(self) -> "dict[str, np.ndarray[Any, Any]]":
+        """The similarities without those of earlier outputs."""
+        sources = {TOGETHER, *self.names, *(f"{name}{SERIES}" for name in self.names)}
+        return {source: square for source, square in self.similar.items() if source in sources}
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ Solver = Callable[[Evidence], tuple[Any, str]]
 def voters(values: Sequence[Any], evidence: Evidence, neighbours: int) -> "np.ndarray[Any, Any]":
     """How much each demonstration's value counts for the question; 0 for those that have none."""
     known = [value is not None for value in values]
-    return votes(evidence.similar[TOGETHER], known, neighbours, leave_out=False)[0]
+    return votes(evidence.similar[TOGETHER], known, neighbours, leave_out=False).ravel()
 
 
 def nearest(values: Sequence[Any], evidence: Evidence) -> Any:

@@ -1,7 +1,7 @@
 """Pick an answer out of the inputs: which candidates look most like what the demonstrations picked.
 
-Each candidate is described by features: what kind it is, how much of the question stands beside it, whether near
-demonstrations answered with its kind, its shape and its length. The weights of the features come from ranking.py.
+Each candidate is described by features: what kind it is, how much of the question stands beside it, whether
+near demonstrations answered with its kind, its shape and its length. Their weights come from ranking.py.
 """
 
 import math
@@ -57,20 +57,20 @@ _WANTS_TIME = re.compile(
 )
 _WANTS_REASON = re.compile(r"\bwhy\b|\b(?:reason|cause)s?\b", re.IGNORECASE)
 _WANTS_FIGURE = re.compile(
-    r"\bhow (?:many|much|old|far|often|large|big|high)\b|\b(?:number|amount|percentage|percent|rate|ratio|average"
-    r"|total|cost|price|value|sum|change|difference|increase|decrease)\b",
+    r"\bhow (?:many|much|old|far|often|large|big|high)\b|\b(?:number|amount|percentage|percent|rate|ratio"
+    r"|average|total|cost|price|value|sum|change|difference|increase|decrease)\b",
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"\b(?:because(?: of)?|due to|owing to|result of|thanks to|attributable to|(?:driven|caused|led) by|reflecting|after)"
-    r"(?: the| an?)?\W*$",
+    r"\b(?:because(?: of)?|due to|owing to|result of|thanks to|attributable to|(?:driven|caused|led) by"
+    r"|reflecting|after)(?: the| an?)?\W*$",
     re.IGNORECASE,
 )
 _TIME = re.compile(r"\d.*\b(?:second|minute|hour|day|week|month|quarter|year)s?$|\b[A-Z][a-z]+ \d{1,2}\b")
 
 
 def wanted_forms(question: str) -> Callable[[Candidate, str], float]:
-    """What a question's own words say about its answer: how well a candidate with its shape fits, from 0 to 2."""
+    """What a question's own words want: how well a candidate, with its shape, fits, from 0 to 2."""
     year, time = bool(_WANTS_YEAR.search(question)), bool(_WANTS_TIME.search(question))
     reason, figure = bool(_WANTS_REASON.search(question)), bool(_WANTS_FIGURE.search(question))
 
@@ -87,6 +87,10 @@ def wanted_forms(question: str) -> Callable[[Candidate, str], float]:
         return float(figure and is_figure(form))
 
     return fit
+
+
+_USUAL = 3.0
+"""How many voters the assumption counts for that an answer has one part."""
 
 
 class Extractor:
@@ -132,7 +136,8 @@ class Extractor:
                 self._features(candidates[row], questions[row], voting[row]),
                 targets[row] / targets[row].sum(),
             )
-            for row in np.flatnonzero(self.found)
+            for row, known in enumerate(self.found)
+            if known
         ]
         self.weights = learn_weights(
             [*_KIND_DEFAULTS.values(), *_FEATURE_DEFAULTS.values()], choices, _SPREAD * trust
@@ -150,12 +155,16 @@ class Extractor:
         return [candidates[index] for index in np.argsort(-scores.round(9), kind="stable")]
 
     def count(self, similar: "Mapping[str, np.ndarray[Any, Any]]") -> int:
-        """How many parts an answer should have: 1 unless most of the near demonstrations' answers have several."""
+        """How many parts an answer should have: 1 unless most near demonstrations' answers have several.
+
+        One part is what is usual, so that a few demonstrations alone cannot outvote it.
+        """
         voting = votes(similar[self._asked], [count > 0 for count in self._counts], self._neighbours, False)[
             0
         ]
         several = voting * (self._counts > 1)
-        if several.sum() <= 0.5:
+        voters = 1.0 / max(float(voting @ voting), 1e-9)  # as many as equal votes would need
+        if several.sum() * voters <= 0.5 * (voters + _USUAL):
             return 1
         return max(1, math.floor(float(several @ self._counts) / float(several.sum()) + 0.5))
 

@@ -1,9 +1,10 @@
 """The lexical reader as a DSPy language model.
 
 >>> with dspy.context(lm=lexical()):
-...     dspy.Predict("context, question -> answer")(context="The limit is 80 °C.", question="What is the limit?")
+...     dspy.Predict("context, question -> answer")(context="The limit is 80 °C.", question="The limit?")
 """
 
+from importlib import import_module
 from typing import Annotated, Any, Self
 
 import dspy
@@ -16,12 +17,15 @@ from tiltyard.models.lexical.reply import write_reply
 from tiltyard.models.lexical.request import split_reminder
 from tiltyard.models.lexical.words import UNIT
 
+_COMPUTES_WITH = ("scipy.optimize", "sklearn.feature_extraction.text")
+"""Modules that the reader's other modules import where they use them."""
+
 
 class LexicalEngine(TextEngine):
     """Answers requests by TF-IDF cosine and lexical overlap: no weights, no randomness, no understanding.
 
-    Equal requests get equal answers, whatever their sampling settings. A token is a run of word characters or one
-    punctuation mark; ``max_tokens`` cuts an answer off after so many.
+    Equal requests get equal answers, whatever their sampling settings. A token is a run of word characters
+    or one punctuation mark; ``max_tokens`` cuts an answer off after so many.
 
     Args:
         neighbours: How many demonstrations vote on an answer, the nearest first; at least 1.
@@ -29,8 +33,15 @@ class LexicalEngine(TextEngine):
     """
 
     def __init__(self, neighbours: int = 8, trust: float = 1.0) -> None:
+        for module in _COMPUTES_WITH:
+            import_module(module)
         self._neighbours = neighbours
         self._trust = trust
+
+    @property
+    def max_concurrency(self) -> int:
+        """One: it computes in Python, where a second request would mostly wait for the first."""
+        return 1
 
     def generate(self, request: Request) -> Completion:
         """Answer one request. See :meth:`TextEngine.generate`; no prompt is too long."""
@@ -74,14 +85,12 @@ def lexical(
     *,
     neighbours: Annotated[int, Field(ge=1)] = 8,
     trust: Annotated[float, Field(gt=0)] = 1.0,
-    hardware: object = None,
 ) -> dspy.LM:
     """The lexical reader: a deterministic floor that every language model has to beat. See docs/lexical.md.
 
     Args:
         neighbours: How many demonstrations vote on an answer, the nearest first; at least 1.
-        trust: How far demonstrations may move the reader's default weights, as the standard deviation of a prior
-            around them; above 0. Near 0 the defaults stay.
-        hardware: Supplied by the runner and unused: the reader runs on the CPU.
+        trust: How far demonstrations may move the reader's default weights, as the standard deviation of a
+            prior around them; above 0. Near 0 the defaults stay.
     """
     return dspy.LM(f"{LOCAL}lexical", engine=LexicalEngine(neighbours, trust), cache=False, num_retries=0)

@@ -1,8 +1,8 @@
 """Choose one of the options that a multiple-choice question offers with its inputs.
 
-An option counts by the words that it shares with the question, and by its likeness to the options that were right,
-and to those that were wrong, in the demonstrations with the nearest questions. Its letter never counts: options are
-shuffled.
+An option counts by the words that it shares with the question, and by its likeness to the options that were
+right, and to those that were wrong, in the demonstrations with the nearest questions. Its letter never
+counts: options are shuffled.
 """
 
 import math

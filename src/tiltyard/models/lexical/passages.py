@@ -1,6 +1,6 @@
-"""Take an input apart: its tables, its options, its settings and its sentences.
+r"""Take an input apart: its tables, its options, its settings and its sentences.
 
->>> read_passage("A. aspirin\\nB. heparin").options
+>>> read_passage("A. aspirin\nB. heparin").options
 (Option(key='A', text='aspirin'), Option(key='B', text='heparin'))
 """
 
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-_YEAR_OR_BLANK = re.compile(r"^\W*(?:(?:19|20)\d\d\W*)?$")
-_DIGIT = re.compile(r"\d")
+_FIGURE = re.compile(r"\d")
+_HEADING = re.compile(r"(?<![\d.,])(?:19|20)\d\d(?![\d.,]*\d)|(?:[^\W\d_][^A-Za-z]*){4}")
+"""What makes a cell with digits a heading: a year, or some letters."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<![\s.][A-Z]\.)(?<!Inc\.)(?<!Ltd\.)(?<!No\.)\s+(?=[A-Z\"'“‘(\[$€£])")
 _OPTION = re.compile(r"^\s*[-*]?\s*\(?([A-Za-z]|\d{1,2})[.):]\s+(\S.*)$")
 _INLINE_OPTION = re.compile(r"(?:^|\s)\(?([A-H])[.)]\s+(.+?)(?=\s*[;,]?\s+\(?[A-H][.)]\s|\s*$)")
@@ -119,7 +120,7 @@ def _options(lines: Iterable[str]) -> list[Option]:
 
 
 def _in_order(pairs: Iterable[Sequence[str]]) -> list[Option]:
-    """The longest run of consecutive keys from the first one on (A, B, C or 1, 2, 3); fewer than two is none."""
+    """The run of consecutive keys from the first one on (A, B, C or 1, 2, 3); fewer than two are none."""
     options: list[Option] = []
     for key, text in pairs:
         expected = ("a", "1") if not options else (_next_key(options[-1].key),)
@@ -140,11 +141,13 @@ def _split_row(line: str) -> list[str]:
 def read_table(rows: Sequence[Sequence[str]]) -> list[Cell]:
     """The non-empty cells of a table, each with its row's and its column's headings.
 
-    Rows at the top that hold no figures but years are headings. A row with a first cell alone opens a section: its
-    text belongs to the headings of the rows below it.
+    Rows at the top that hold no figures but years are headings. A row with a first cell alone opens a
+    section: its text belongs to the headings of the rows below it.
     """
     rows = [row for row in rows if any(row) and not all(re.fullmatch(r":?-{2,}:?|", cell) for cell in row)]
     top = next((index for index, row in enumerate(rows) if _holds_figures(row)), min(1, len(rows)))
+    while top > 1 and not any(rows[top - 1][1:]):
+        top -= 1  # a section's heading, not a column's
     width = max((len(row) for row in rows), default=0)
     headings = [_heading(rows[:top], column) for column in range(width)]
     cells: list[Cell] = []
@@ -168,13 +171,11 @@ def read_table(rows: Sequence[Sequence[str]]) -> list[Cell]:
 
 
 def _holds_figures(row: Sequence[str]) -> bool:
-    return any(
-        _DIGIT.search(cell) and not _YEAR_OR_BLANK.match(cell) for cell in row[1:] if len(cell) <= 24
-    ) and bool(row[0] or sum(bool(cell) for cell in row) > 1)
+    return any(_FIGURE.search(cell) and not _HEADING.search(cell) for cell in row[1:])
 
 
 def _heading(rows: Sequence[Sequence[str]], column: int) -> str:
-    """The texts above a column; an empty heading takes its row's only text, or else the nearest one before it."""
+    """The texts above a column; an empty one takes its row's only text, or else the nearest one before it."""
     parts = []
     for row in rows:
         text = row[column] if column < len(row) else ""

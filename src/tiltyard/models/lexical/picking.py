@@ -131,11 +131,11 @@ def _differ(first: str, second: str) -> bool:
 
 
 def _respective(ranked: Sequence[Candidate], question: str) -> list[Candidate]:
-    """For "the respective …": of the best cell's row, the cells under the headings that are asked, in order."""
+    """For "the respective …": of the best cell's row, the cells under the headings asked for, in order."""
     best = next((cell for cell in ranked if cell.kind == "cell"), None)
     if best is None or not _RESPECTIVE.search(question):
         return []
-    row = [cell for cell in ranked if cell.group == best.group and cell.column >= 1.0]
+    row = [cell for cell in ranked if cell.group == best.group]
     asked = words(question)
     places: dict[int, Candidate] = {}
     for cell in row:
@@ -160,7 +160,7 @@ def _number(value: Any) -> float | None:
 
 
 def _numeric(candidates: Sequence[Candidate], field: OutputField) -> list[Candidate]:
-    """The candidates that are numbers within the field's bounds, written plainly, each number once per kind."""
+    """The candidates that are numbers within the field's bounds, written plainly, each once per kind."""
     low, high = _bounds(field)
     plain: dict[tuple[str, float], Candidate] = {}
     for candidate in candidates:

@@ -1,8 +1,8 @@
 """Choose among candidates by weighted features, with weights that demonstrations move.
 
-The score of a candidate is a weighted sum of its features; a softmax over the candidates of one question turns scores
-into probabilities (a conditional logit). The weights start at defaults, and demonstrations move them to the maximum a
-posteriori: few demonstrations move them little, many move them far.
+The score of a candidate is a weighted sum of its features; a softmax over the candidates of one question
+turns scores into probabilities (a conditional logit). The weights start at defaults, and demonstrations move
+them to the maximum a posteriori: few demonstrations move them little, many move them far.
 """
 
 from collections.abc import Sequence
@@ -26,20 +26,19 @@ class Choice:
 
 
 def learn_weights(
-    defaults: Sequence[float], choices: Sequence[Choice], trust: float | Sequence[float]
+    defaults: Sequence[float], choices: Sequence[Choice], trust: float
 ) -> "np.ndarray[Any, Any]":
     """The weights that explain the demonstrations' choices, held near the defaults.
 
     Args:
         defaults: The weights without demonstrations, one per feature.
         choices: What the demonstrations chose.
-        trust: The standard deviation by which a weight may leave its default, for all or one per feature; above 0.
+        trust: The standard deviation by which a weight may leave its default; above 0.
     """
     import numpy as np
     from scipy.optimize import minimize
 
     start = np.asarray(defaults, dtype=float)
-    stiffness = np.asarray(trust, dtype=float) ** -2
     if not choices:
         return start
     features = np.concatenate([choice.features for choice in choices])
@@ -53,8 +52,8 @@ def learn_weights(
         raised = np.exp(scores)
         totals = np.add.reduceat(raised, first)
         moved = weights - start
-        value = np.log(totals).sum() - right @ scores + (stiffness * moved) @ moved / 2
-        slope = features.T @ (raised / np.repeat(totals, sizes) - right) + stiffness * moved
+        value = np.log(totals).sum() - right @ scores + moved @ moved / (2 * trust**2)
+        slope = features.T @ (raised / np.repeat(totals, sizes) - right) + moved / trust**2
         return float(value), slope
 
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS})

@@ -66,8 +66,10 @@ class Lesson:
             solvers[field.name] = solver(field, values, examples)
             forms = self._forms[field.name]
             examples.similar[field.name] = _same(forms, forms, apart=True)
+            supplied = [field.name in demonstration.outputs for demonstration in self.setting.demonstrations]
             examples.earlier[:] = [
-                (*earlier, sort_of(form)) for earlier, form in zip(examples.earlier, forms, strict=True)
+                (*earlier, sort_of(form) if known else "")
+                for earlier, form, known in zip(examples.earlier, forms, supplied, strict=True)
             ]
         return solvers
 
@@ -130,7 +132,7 @@ def _learn(
 def learn(
     system: str, turns: tuple[tuple[str, str], ...], reminder: str, neighbours: int, trust: float
 ) -> Lesson:
-    """What a request teaches; the last few lessons are kept, because an evaluation repeats one for every example.
+    """What a request teaches; the last few lessons are kept: an evaluation repeats one for every example.
 
     Args:
         system: The system prompt.

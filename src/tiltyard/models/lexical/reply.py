@@ -1,7 +1,7 @@
-"""Write answers in the format that the request's adapter parses.
+r"""Write answers in the format that the request's adapter parses.
 
 >>> write_reply(setting, {"answer": "12", "scale": "percent"})
-'[[ ## answer ## ]]\\n12\\n\\n[[ ## scale ## ]]\\npercent\\n\\n[[ ## completed ## ]]'
+'[[ ## answer ## ]]\n12\n\n[[ ## scale ## ]]\npercent\n\n[[ ## completed ## ]]'
 """
 
 import json
@@ -52,7 +52,7 @@ def _xml(value: Any) -> str:
         return "".join(_entry(str(name), _xml(part)) for name, part in value.items())
     if value is None:
         return ""
-    return _NOT_XML.sub(" ", str(value)).replace("&", "&amp;").replace("<", "&lt;")
+    return _NOT_XML.sub(" ", str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _entry(name: str, body: str) -> str:

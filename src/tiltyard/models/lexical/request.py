@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 from tiltyard.models.lexical.declared import TEXT, Declared, declared
@@ -80,7 +81,7 @@ _MISSING = "Not supplied for this"
 
 
 def split_reminder(turn: str) -> tuple[str, str]:
-    """Cut a user turn into its inputs and the adapter's closing reminder of the format, empty where there is none."""
+    """Cut a user turn into its inputs and the adapter's closing reminder of the format, empty without one."""
     padded = f"\n\n{turn}"
     cut = max(padded.rfind(reminder) for reminder in _REMINDERS)
     return (padded[:cut].strip(), padded[cut:]) if cut >= 0 else (turn, "")
@@ -121,7 +122,7 @@ def read_setting(system: str, turns: Sequence[tuple[str, str]], reminder: str) -
 
 
 def read_inputs(setting: Setting, body: str) -> dict[str, str]:
-    """The input fields of a question without its reminder, by name; a field that was left out is left out here."""
+    """The input fields of a question without its reminder, by name; one that was left out is left out."""
     if setting.format is Format.PLAIN:
         return {PROMPT: body}
     return _inputs(setting.format, setting.inputs, body)
@@ -129,10 +130,9 @@ def read_inputs(setting: Setting, body: str) -> dict[str, str]:
 
 def _pairs(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Every user turn that an assistant turn answers directly."""
-    following = zip(turns, turns[1:], strict=False)
     return [
         (asked, said)
-        for (first, asked), (second, said) in following
+        for (first, asked), (second, said) in pairwise(turns)
         if (first, second) == ("user", "assistant")
     ]
 
@@ -256,7 +256,8 @@ def _outputs(form: Format, fields: Sequence[OutputField], text: str) -> dict[str
 def _untagged(body: str) -> Any:
     """What a field's XML means: text, or nested elements as lists and mappings."""
     try:
-        root = ET.fromstring(f"<root>{body}</root>")
+        # The adapter writes "]]>" into demonstrations as it stands, which XML does not allow.
+        root = ET.fromstring(f"<root>{body.replace(']]>', ']]&gt;')}</root>")
     except ET.ParseError:
         return body
     return _element(root)

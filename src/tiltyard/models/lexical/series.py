@@ -1,11 +1,12 @@
-"""Describe in words the numbers that recur line by line: a log's columns and how they move.
+r"""Describe in words the numbers that recur line by line: a log's columns and how they move.
 
->>> sorted(set(series_terms("Limits: oil 20-60 C\\n1 oil 58.0 C\\n2 oil 61.0 C\\n3 oil 66.0 C")))
+>>> sorted(set(series_terms("Limits: oil 20-60 C\n1 oil 58.0 C\n2 oil 61.0 C\n3 oil 66.0 C")))
 ['above', 'oil above', 'oil rising', 'rising', …]
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 _TIME = re.compile(r"\b\d{1,2}:\d\d(?::\d\d)?\b|\b\d{4}-\d\d-\d\d\b")
 _NUMBER = re.compile(r"(?<![\w.-])[-+]?\d[\d,]*(?:\.\d+)?(?![\d.,]*\d)")
@@ -24,10 +25,10 @@ _JUMP = 0.5
 
 
 def series_terms(text: str) -> list[str]:
-    """How each series in the text moves, and whether it ends within the limits that the text states for its name.
+    """How each series in the text moves, and whether it ends within the limits that the text states for it.
 
-    A series is the number at one place of at least three successive lines that name the same things. Each finding is
-    given alone and with the series' name.
+    A series is the number at one place of at least three successive lines that name the same things. Each
+    finding is given alone and with the series' name.
     """
     text = text[:_LONGEST]
     if sum(bool(_NUMBER.search(line)) for line in text.splitlines()) < _FEWEST:
@@ -85,7 +86,7 @@ def _named_numbers(line: str) -> list[tuple[str, float]]:
 
 
 def _movement(values: Sequence[float]) -> str:
-    steps = [after - before for before, after in zip(values, values[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(values)]
     spread, size = max(values) - min(values), max(abs(value) for value in values)
     if spread == 0:
         return "same"
@@ -99,7 +100,7 @@ def _movement(values: Sequence[float]) -> str:
 
 def _events(values: Sequence[float]) -> Iterator[str]:
     size = max(abs(value) for value in values)
-    if any(abs(after - before) > _JUMP * size for before, after in zip(values, values[1:], strict=False)):
+    if any(abs(after - before) > _JUMP * size for before, after in pairwise(values)):
         yield "jump"
     if 0 in values[1:] and values[0] != 0:
         yield "zero"

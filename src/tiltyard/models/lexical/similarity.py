@@ -1,7 +1,7 @@
 """How near the demonstrations are to a question, and to each other: TF-IDF cosine, source by source.
 
-A *source* is one input field, all of them together (:data:`TOGETHER`), or the form of an output that is already
-written.
+A *source* is one input field, the series in it, all of these together (:data:`TOGETHER`), or the shape of an
+output that is already written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 TOGETHER = "*"
 """The source that averages over all input fields."""
+SERIES = "~series"
+"""What the name of an input field's source ends with that compares its series."""
 
 _LONGEST = 20_000
 """Characters of an input that are compared; what follows counts for nothing."""
@@ -39,7 +41,7 @@ class SimilarityIndex:
         self._fields: dict[str, tuple[Any, Any]] = {}
         for name in names:
             texts = [example.get(name, "")[:_LONGEST] for example in examples]
-            for source, analyze in ((name, terms), (f"{name}~series", series_terms)):
+            for source, analyze in ((name, terms), (f"{name}{SERIES}", series_terms)):
                 if any(analyze(text) for text in texts):
                     self._fields[source] = _fit(texts, analyze)
 
@@ -47,7 +49,7 @@ class SimilarityIndex:
         """Each source's similarities, in [0, 1], of a question to the demonstrations: one row."""
         rows = {
             name: (
-                vectorizer.transform([inputs.get(name.removesuffix("~series"), "")[:_LONGEST]]) @ vectors.T
+                vectorizer.transform([inputs.get(name.removesuffix(SERIES), "")[:_LONGEST]]) @ vectors.T
             ).toarray()
             for name, (vectorizer, vectors) in self._fields.items()
         }
@@ -81,7 +83,7 @@ def _fit(texts: Sequence[str], analyze: Any) -> tuple[Any, Any]:
 def votes(
     similarities: "np.ndarray[Any, Any]", may_vote: Sequence[bool], neighbours: int, leave_out: bool
 ) -> "np.ndarray[Any, Any]":
-    """How much each demonstration's answer counts for each question: rows that sum to 1, or to 0 without voters.
+    """How much each demonstration's answer counts for each question: rows of sum 1, or 0 without voters.
 
     Args:
         similarities: One row per question, one column per demonstration.
@@ -99,7 +101,7 @@ def votes(
         order = np.argsort(-weights, axis=1, kind="stable")
         np.put_along_axis(weights, order[:, neighbours:], 0.0, axis=1)
     total = weights.sum(axis=1, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    return np.asarray(np.divide(weights, total, out=np.zeros_like(weights), where=total > 0))
 
 
 def shares(
@@ -116,4 +118,4 @@ def shares(
 
     certainty = np.count_nonzero(voting, axis=-1, keepdims=True)
     certainty = certainty / (certainty + _DOUBT)
-    return np.log(certainty * (voting @ ballots) + (1 - certainty) * even)
+    return np.asarray(np.log(certainty * (voting @ ballots) + (1 - certainty) * even))

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 
 TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
 """A run of letters, or a number with its separators."""
@@ -17,112 +18,13 @@ UNIT = re.compile(r"\w+|[^\w\s]")
 
 _LONGEST_STEM = 6
 
-FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "about",
-        "after",
-        "all",
-        "also",
-        "am",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "before",
-        "being",
-        "between",
-        "both",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "during",
-        "each",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "me",
-        "more",
-        "most",
-        "my",
-        "no",
-        "nor",
-        "not",
-        "of",
-        "on",
-        "one",
-        "only",
-        "or",
-        "other",
-        "our",
-        "out",
-        "over",
-        "own",
-        "per",
-        "s",
-        "shall",
-        "she",
-        "should",
-        "so",
-        "some",
-        "such",
-        "t",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "to",
-        "under",
-        "until",
-        "up",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    ]
-)
+_FUNCTION_WORDS = """
+a about after all also am an and any are as at be been before being between both but by can could did do
+does during each for from had has have he her his how i if in into is it its me more most my no nor not of
+on one only or other our out over own per s shall she should so some such t than that the their them then
+there these they this those through to under until up was we were what when where which while who whom whose
+why will with would you your
+"""
 """Words that carry no content of their own: they are never evidence."""
 
 
@@ -143,7 +45,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(stem(word) for word in TOKEN.findall(text.lower()))
 
 
-FUNCTION_STEMS = frozenset(stem(word) for word in FUNCTION_WORDS)
+FUNCTION_STEMS = frozenset(stem(word) for word in _FUNCTION_WORDS.split())
 
 
 def content(text: str) -> frozenset[str]:
@@ -152,9 +54,9 @@ def content(text: str) -> frozenset[str]:
 
 
 def terms(text: str) -> list[str]:
-    """What TF-IDF counts: stems and pairs of them. All numbers are one term: what they say is in other terms."""
+    """What TF-IDF counts: stems and pairs of them. All numbers are one term."""
     found = ["#" if word[0].isdigit() else word for word in words(text)]
-    return [*found, *(f"{first} {second}" for first, second in zip(found, found[1:], strict=False))]
+    return [*found, *(f"{first} {second}" for first, second in pairwise(found))]
 
 
 def rarity(units: Iterable[frozenset[str]]) -> dict[str, float]:
@@ -197,7 +99,7 @@ _YEAR = re.compile(r"^(?:19|20)\d\d$")
 
 @lru_cache(maxsize=1 << 14)
 def shape(text: str) -> str:
-    """The outward form of an answer: ``year``, ``$9``, ``9%``, ``9``, ``9 word``, ``word``, ``Name``, …"""
+    """The outward form of an answer: ``year``, ``$9``, ``9%``, ``9``, ``9 word``, ``word``, …, ``long.``."""
     text = text.strip()
     if _YEAR.match(text):
         return "year"
