@@ -1,6 +1,6 @@
 """What an experiment found: its numbers, its name, and where its files stand.
 
->>> result = ExperimentResult.load(Path("outputs/sweeps/2026-11-20_18-00-00/0_iot_tiny_lexical_none"))
+>>> result = ExperimentResult.load(Path("outputs/sweeps/2026-11-20_18-00-00/0_iot_tiny_lexical_none_s0"))
 >>> result.metrics["score"]
 0.8
 """

@@ -245,3 +245,12 @@ def test_types_are_written_alike_everywhere():
     assert type_name(list[dict[str, Literal["a", 1]]]) == "list[dict[str, Literal['a', 1]]]"
     assert type_name(Any) == "Any"
     assert type_name(Path) == f"{Path.__module__}.Path"
+
+
+def test_what_an_optimizer_notes_on_its_program_is_no_hindrance(tmp_path, make_origin):
+    program = dspy.Predict(AnswerQuestion)
+    tried = [{"score": 0.5, "program": dspy.Predict(AnswerQuestion)}]
+    program.candidate_programs = tried
+    folder = build_program_folder(tmp_path / "program", program, make_origin())
+    assert program.candidate_programs is tried
+    assert isinstance(load_program(folder), dspy.Predict)

@@ -14,6 +14,7 @@ model (:mod:`tiltyard.artifacts.packaging`). Nothing in it is a pickle, and no l
 import inspect
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +73,11 @@ def build_program_folder(folder: Path, program: dspy.Module, origin: Origin) -> 
     (folder / METADATA_FILE).write_text(metadata.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (folder / README_FILE).write_text(program_readme(metadata, state), encoding="utf-8")
     package_as_model(folder, origin.signature)
-    _check_reload(folder, program, state)
+    try:
+        _check_reload(folder, program, state)
+    except UnsavableProgramError:
+        shutil.rmtree(folder)
+        raise
     return folder
 
 
@@ -202,7 +207,8 @@ def _check_reload(folder: Path, program: dspy.Module, state: dict[str, Any]) -> 
     except InputError as error:
         raise UnsavableProgramError(f"the compiled program cannot be saved ({error.what})") from error
     # DSPy leaves the predictors of a submodule that was compiled on its own out of the state.
-    everywhere = {id(module) for _, module in program.named_sub_modules(dspy.Predict)}
+    with _without_records(program, reloaded):
+        everywhere = {id(module) for _, module in program.named_sub_modules(dspy.Predict)}
     same = (
         type(reloaded) is type(program)
         and "forward" not in vars(program)
@@ -213,6 +219,22 @@ def _check_reload(folder: Path, program: dspy.Module, state: dict[str, Any]) -> 
             "the compiled program cannot be saved: its optimizer changed more than its state "
             "(instructions and demonstrations)"
         )
+
+
+@contextmanager
+def _without_records(program: dspy.Module, reloaded: dspy.Module) -> Iterator[None]:
+    """Hide what an optimizer notes on its program, such as the candidates that it tried."""
+    records = {
+        name: value
+        for name, value in vars(program).items()
+        if name not in vars(reloaded) and not isinstance(value, dspy.Module)
+    }
+    for name in records:
+        del vars(program)[name]
+    try:
+        yield
+    finally:
+        vars(program).update(records)
 
 
 def _as_json(state: Mapping[str, Any]) -> str:
