@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from tiltyard.files import write_text
+from tiltyard.files import write_bytes
 from tiltyard.redaction import redact
 
 if TYPE_CHECKING:
@@ -80,24 +80,23 @@ class RowWriter:
     def __init__(self, path: Path, order: Iterable[str] = ()) -> None:
         self.path = path
         self._order = {sample: position for position, sample in enumerate(order)}
-        self._rows: list[Row] = []
+        self._written: list[tuple[Row, str]] = []
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _open(self.path)
-        csv.DictWriter(self._file, COLUMNS).writeheader()
+        self._file.write(_HEADER)
         self._file.flush()
         return self
 
     def add(self, row: Row) -> None:
         """Write one row and flush it."""
+        line = _line(vars(row).values())
         with self._lock:
-            line = io.StringIO(newline="")
-            csv.DictWriter(line, COLUMNS).writerow(vars(row))
-            self._file.write(redact(line.getvalue()))
+            self._file.write(line)
             self._file.flush()
-            self._rows.append(row)
+            self._written.append((row, line))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -105,13 +104,27 @@ class RowWriter:
         with self._lock:
             self._file.close()
         if kind is None:
-            write_rows(self.path, self.rows)
+            _write_lines(self.path, (line for _, line in self._ordered))
 
     @property
     def rows(self) -> list[Row]:
         """The rows written so far, in their final order."""
+        return [row for row, _ in self._ordered]
+
+    @property
+    def _ordered(self) -> list[tuple[Row, str]]:
         last = len(self._order)
-        return sorted(self._rows, key=lambda row: self._order.get(row.sample_id, last))
+        return sorted(self._written, key=lambda written: self._order.get(written[0].sample_id, last))
+
+
+def _line(values: Iterable[object]) -> str:
+    """One line of CSV with secrets masked."""
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(values)
+    return redact(line.getvalue())
+
+
+_HEADER = _line(COLUMNS)
 
 
 def _open(path: Path) -> TextIO:
@@ -121,11 +134,11 @@ def _open(path: Path) -> TextIO:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as CSV, atomically: a reader sees the old file or the new one."""
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, COLUMNS)
-    writer.writeheader()
-    writer.writerows(vars(row) for row in rows)
-    write_text(path, table.getvalue())
+    _write_lines(path, (_line(vars(row).values()) for row in rows))
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    write_bytes(path, "".join((_HEADER, *lines)).encode("utf-8", errors="backslashreplace"))
 
 
 def read_rows(path: Path) -> "pd.DataFrame":
