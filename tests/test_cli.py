@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, what it leaves, and its exit codes."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -150,6 +151,11 @@ def test_an_experiment_may_be_a_sweep(tiltyard, in_folder):
     code, out, _ = tiltyard("experiment=two", "--config-dir", "mine", "tracking=off", "limit=1")
     assert code == 0
     assert "2 jobs" in out
+    [report] = (in_folder / "outputs/sweeps").glob("*/1_*/report.md")
+    [again] = [line for line in report.read_text().splitlines() if line.startswith("tiltyard ")]
+    code, out, _ = tiltyard(*shlex.split(again)[1:])
+    assert code == 0
+    assert "lexical on tatqa_tiny, baseline, seed 1" in out
 
 
 def test_a_users_folder_adds_options_to_any_group(tiltyard, in_folder):

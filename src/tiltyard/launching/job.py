@@ -75,7 +75,10 @@ def command_of(hydra: Any) -> str:
         if source.provider == "command-line"
     ]
     flags = [word for folder in folders for word in ("--config-dir", _shown(Path(folder)))]
-    return shlex.join(["tiltyard", *hydra.overrides.task, *flags])
+    overrides = list(hydra.overrides.task)
+    if hydra.mode == RunMode.MULTIRUN and any(word.startswith("experiment=") for word in overrides):
+        overrides.append("hydra.mode=RUN")  # the experiment may itself be the sweep that this job is from
+    return shlex.join(["tiltyard", *overrides, *flags])
 
 
 def store_flags(experiment: ExperimentConfig) -> Sequence[str]:
