@@ -1,11 +1,15 @@
 """The seam between DSPy and local inference: an engine turns one request into one completion.
 
-A local model is ``dspy.LM("local/NAME", engine=engine, cache=False)``. Subclass :class:`TextEngine` and
-implement :meth:`TextEngine.generate`; DSPy keeps retries, history, callbacks and usage.
+A model is ``engine_lm("local/NAME", engine)``. Subclass :class:`TextEngine` and implement
+:meth:`TextEngine.generate`; DSPy keeps history, callbacks and usage.
 """
 
+import asyncio
+import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -14,6 +18,9 @@ from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_e
 
 LOCAL = "local/"
 """The provider prefix of models that run in this process."""
+
+_ASYNC_CALLS = 64
+"""Asynchronous calls that wait at once for an engine that names no limit."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,24 @@ class TextEngine(ABC):
         a queue's.
         """
         return None
+
+    @property
+    def adapter(self) -> dspy.Adapter | None:
+        """The adapter that programs should use with this engine; None is DSPy's default."""
+        return None
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether a response cache is worth its while. False where answering is as quick as looking up."""
+        return True
+
+    def settle(self, request: Request) -> Request:
+        """The request with everything in it that decides the answer, for a response cache's key.
+
+        An engine that chooses a seed for a sampled request puts it in here; a settled request is answered
+        alike each time.
+        """
+        return request
 
     @abstractmethod
     def generate(self, request: Request) -> Completion:
@@ -85,6 +110,73 @@ class TextEngine(ABC):
         return self
 
 
+class AsyncEngine:
+    """Lets ``await lm.acall(…)`` ask an engine: its calls run in threads, so many wait at once.
+
+    Args:
+        engine: An engine with ``complete`` that threads may share.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self._threads = ThreadPoolExecutor(
+            max_workers=getattr(engine, "max_concurrency", None) or _ASYNC_CALLS, thread_name_prefix="engine"
+        )
+
+    async def complete(self, request: Request) -> Response:
+        """DSPy's asynchronous entry point."""
+        context = copy_context()
+        answer: Response = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: context.run(self.engine.complete, request)
+        )
+        return answer
+
+    async def stream(self, request: Request) -> AsyncIterator[Any]:
+        """The whole completion as one chunk."""
+        for event in response_to_events(await self.complete(request)):
+            yield event
+
+    async def aclose(self) -> None:
+        """Release the engine."""
+        self.engine.close()
+
+    def dump_state(self) -> dict[str, Any]:
+        """The engine, for DSPy to save with a program.
+
+        Raises:
+            TypeError: The engine cannot be saved.
+        """
+        kind = type(self.engine)
+        if not hasattr(kind, "dump_state"):
+            raise TypeError(f"{kind.__name__} has no dump_state()")
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", "state": self.engine.dump_state()}
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> Self:
+        """What :meth:`dump_state` returned. DSPy asks for this only when told to trust the file."""
+        kind: Any = pkgutil.resolve_name(state["class"])
+        return cls(kind.load_state(state["state"]))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+def engine_lm(model: str, engine: Any, **settings: Any) -> dspy.LM:
+    """The DSPy language model that an engine answers, called directly or with ``await``.
+
+    DSPy's response cache is off: its key knows neither weights nor endpoints. So are its retries: an
+    engine of a remote model has its own, and a local failure does not pass by waiting.
+
+    Args:
+        model: The name, with the provider's prefix (:data:`LOCAL` for models in this process).
+        engine: What answers: an object with ``complete(Request) -> Response``, ``stream`` and ``close``.
+        **settings: Generation settings that DSPy puts into each request, such as ``temperature``.
+    """
+    return dspy.LM(
+        model, engine=engine, async_engine=AsyncEngine(engine), cache=False, num_retries=0, **settings
+    )
+
+
 def message_text(message: Message) -> str:
     """The text of a message's text parts, joined by newlines."""
     return "\n".join(part.text for part in message.parts if isinstance(part, TextPart))
@@ -96,12 +188,12 @@ def model_id(lm: dspy.LM) -> str:
 
 
 def provenance(lm: dspy.LM) -> Mapping[str, str]:
-    """The tags that the LM's engine wants on the run; empty for remote models."""
-    engine = lm.engine
-    return engine.provenance if isinstance(engine, TextEngine) else {}
+    """The tags that the LM's engine wants on the run."""
+    provenance: Mapping[str, str] = getattr(lm.engine, "provenance", {})
+    return provenance
 
 
 def max_concurrency(lm: dspy.LM) -> int | None:
-    """How many requests the LM's engine works on at once; None, as many as come, for remote models."""
-    engine = lm.engine
-    return engine.max_concurrency if isinstance(engine, TextEngine) else None
+    """How many requests the LM's engine works on at once; None: as many as come."""
+    limit: int | None = getattr(lm.engine, "max_concurrency", None)
+    return limit

@@ -13,7 +13,7 @@ import dspy
 from dspy.lm15 import ContextLengthError, Request, UnsupportedFeatureError
 from pydantic import Field
 
-from tiltyard.models.engine import LOCAL, Completion, TextEngine
+from tiltyard.models.engine import LOCAL, Completion, TextEngine, engine_lm
 from tiltyard.models.hardware import Hardware, use_threads
 from tiltyard.models.prompt import ChatTemplate, Prompt
 from tiltyard.models.sources import ModelSource
@@ -192,12 +192,9 @@ def local_lm(
     engine = TransformersEngine(
         weights, max_tokens=max_tokens, seed=seed, chat_template=chat_template, threads=threads
     )
-    # DSPy's response cache cannot tell weights apart, and a local failure does not pass by waiting.
-    return dspy.LM(
+    return engine_lm(
         f"{LOCAL}{weights.name}",
-        engine=engine,
-        cache=False,
-        num_retries=0,
+        engine,
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,

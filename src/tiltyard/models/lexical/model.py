@@ -11,7 +11,7 @@ import dspy
 from dspy.lm15 import Request, TextPart
 from pydantic import Field
 
-from tiltyard.models.engine import LOCAL, Completion, TextEngine, message_text
+from tiltyard.models.engine import LOCAL, Completion, TextEngine, engine_lm, message_text
 from tiltyard.models.lexical.reader import learn
 from tiltyard.models.lexical.reply import write_reply
 from tiltyard.models.lexical.request import split_reminder
@@ -42,6 +42,11 @@ class LexicalEngine(TextEngine):
     def max_concurrency(self) -> int:
         """One: it computes in Python, where a second request would mostly wait for the first."""
         return 1
+
+    @property
+    def cacheable(self) -> bool:
+        """No: it answers as quickly as a cache."""
+        return False
 
     def generate(self, request: Request) -> Completion:
         """Answer one request. See :meth:`TextEngine.generate`; no prompt is too long."""
@@ -93,4 +98,4 @@ def lexical(
         trust: How far demonstrations may move the reader's default weights, as the standard deviation of a
             prior around them; above 0. Near 0 the defaults stay.
     """
-    return dspy.LM(f"{LOCAL}lexical", engine=LexicalEngine(neighbours, trust), cache=False, num_retries=0)
+    return engine_lm(f"{LOCAL}lexical", LexicalEngine(neighbours, trust))
