@@ -18,6 +18,14 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for caches of the test's own: no test finds another's answers, or the user's."""
+    folder = tmp_path_factory.mktemp("caches")
+    monkeypatch.setenv("TILTYARD_CACHE_DIR", str(folder))
+    return folder
+
+
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory of the test's own."""

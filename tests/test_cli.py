@@ -4,10 +4,12 @@ import json
 import shlex
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from tiltyard.cli import main
+from tiltyard.models.response_cache import Entry, ResponseCache
 
 HEAVY = ("torch", "transformers", "mlflow", "dspy", "pandas", "sklearn", "scipy", "matplotlib")
 
@@ -60,6 +62,7 @@ WRONG_INPUT = [
     (["report", "--nope"], "tiltyard report: unrecognized arguments: --nope"),
     (["report"], "no runs are tracked in mlruns"),
     (["ui", "--tracking", "nowhere"], "no runs are tracked in nowhere"),
+    (["cache", "--clean"], "tiltyard cache: unrecognized arguments: --clean"),
 ]
 
 
@@ -188,7 +191,15 @@ def test_config_flags_of_hydra_work(tiltyard, in_folder):
 def test_help_lists_groups_and_commands(tiltyard):
     code, out, _ = tiltyard("--help")
     assert code == 0
-    for word in ("tiltyard report", "model: ", "lexical", "tiny-gpt2", "optimizer: ", "bootstrap"):
+    for word in (
+        "tiltyard report",
+        "tiltyard cache",
+        "model: ",
+        "lexical",
+        "tiny-gpt2",
+        "optimizer: ",
+        "bootstrap",
+    ):
         assert word in out
 
 
@@ -203,7 +214,38 @@ def test_doctor_says_what_works(tiltyard, monkeypatch):
     assert all(line.split()[0] in ("ok", "note") for line in out.strip().splitlines())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--version"]])
+def test_the_response_cache_is_shown_and_emptied(tiltyard, cache_folder):
+    folder = cache_folder / "responses"
+    code, out, _ = tiltyard("cache")
+    assert (code, out) == (0, f"0 responses, 0.0 MB in {folder}\n")
+    with closing(ResponseCache(folder, 100)) as cache:
+        for number in range(30):
+            cache.put(b"%d" % number, Entry(bytes(10_000), 1.0))
+    code, out, _ = tiltyard("cache")
+    assert code == 0
+    assert out.startswith("30 responses, 0.")
+    assert "30 responses" in tiltyard("doctor")[1]
+    code, out, _ = tiltyard("cache", "--clear")
+    assert code == 0
+    assert out.startswith("0 responses")
+    assert tiltyard("cache", "--folder", "elsewhere")[1] == "0 responses, 0.0 MB in elsewhere/responses\n"
+
+
+def test_a_damaged_response_cache_is_one_line_and_can_be_emptied(tiltyard, cache_folder):
+    (cache_folder / "responses").mkdir()
+    (cache_folder / "responses/responses.db").write_bytes(b"not a database" * 999)
+    code, _, err = tiltyard("cache")
+    assert code == 1
+    assert "tiltyard cache --clear" in err
+    assert len(err.splitlines()) == 1
+    code, out, _ = tiltyard("doctor")
+    assert code == 0
+    assert "tiltyard cache --clear" in out
+    assert tiltyard("cache", "--clear")[0] == 0
+    assert tiltyard("cache")[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--version"], ["cache"]])
 def test_nothing_heavy_is_imported_before_a_run(arguments, in_folder):
     code = (
         "import sys; from tiltyard.cli import main; code = main(sys.argv[1:]); "

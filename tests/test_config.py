@@ -1,8 +1,11 @@
 import json
+from typing import Annotated
 
 import pytest
+from omegaconf import open_dict
+from pydantic import Field
 
-from tiltyard.config import AXES, check, fingerprint, instantiate, resolve
+from tiltyard.config import AXES, Operational, check, fingerprint, instantiate, model_identity, resolve
 from tiltyard.errors import InputError
 from tiltyard.shipped import config_folder
 
@@ -15,6 +18,7 @@ GIVEN = {
     ("task", "qa"): "task.path={data}",
     ("task", "tatqa"): "task.path={data}",
     ("model", "hf"): "model.id=org/name",
+    ("model", "openai_compatible"): "model.id=org/name",
 }
 """What the generic options need beside their name."""
 
@@ -69,6 +73,10 @@ def test_labels_of_generic_options_say_what_was_chosen(composed, data):
         (["+foo=1"], "unknown key 'foo'"),
         (["+evaluation.foo=1"], "unknown key 'evaluation.foo'"),
         (["evaluation.threads=many"], "evaluation.threads"),
+        (["evaluation.threads=0"], "evaluation.threads=0"),
+        (["evaluation.disable_caching=maybe"], "evaluation.disable_caching"),
+        (["cache.size_limit_mb=0"], "cache.size_limit_mb=0"),
+        (["+cache.place=here"], "unknown key 'cache.place'"),
         (["task=qa"], "task.path is not set"),
         (["task=qa", "task.path=nowhere.jsonl"], "nowhere.jsonl"),
         (["optimizer=labeled_few_shot", "optimizer.k=-1"], "optimizer.k=-1"),
@@ -90,6 +98,7 @@ def test_the_fingerprint_is_that_of_the_result(composed, data, tmp_path):
     base = of()
     assert base == of()
     assert base == of("labels.task=another", "tracking=off", "debug=true")
+    assert base == of("evaluation.disable_caching=true", "evaluation.threads=2", "cache.enabled=false")
     changed = [of("seed=1"), of("limit=2"), of("optimizer=bootstrap"), of("task=iot_tiny")]
     assert len({base, *changed}) == 5
 
@@ -104,6 +113,69 @@ def test_the_fingerprint_covers_a_files_content_and_not_its_place(composed, data
     assert of(elsewhere) == before
     data.write_text(data.read_text().replace("q", "w"))
     assert of(data) != before
+
+
+def test_the_models_identity_is_all_that_can_change_an_answer(composed, tmp_path):
+    def of(*overrides):
+        return model_identity(resolve(composed(*overrides)))
+
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    weights = ("model=hf", f"model.id={folder}")
+    base = of(*weights, "hardware=cpu")
+    assert base == of(*weights, "hardware=cpu")
+    elsewhere = folder.rename(tmp_path / "moved")
+    weights = ("model=hf", f"model.id={elsewhere}")
+    assert base == of(
+        *weights, "hardware=cpu", "task=iot_tiny", "optimizer=bootstrap", "limit=3", "labels.model=x"
+    )
+    changed = [
+        of(*weights, "hardware=cpu", "model.chat_template=none"),
+        of(*weights, "hardware=cpu", "model.revision=abc"),
+        of(*weights, "hardware=cpu", "model.max_tokens=7"),
+        of(*weights, "hardware=cpu", "hardware.dtype=bfloat16"),
+        of(*weights, "hardware=cuda"),
+        of("model=lexical"),
+        of("model=lexical", "model.neighbours=3"),
+    ]
+    (elsewhere / "model.safetensors").write_bytes(b"others.")
+    changed.append(of(*weights, "hardware=cpu"))
+    assert len({base, *changed}) == len(changed) + 1
+
+
+def test_hardware_is_no_part_of_a_model_that_takes_none(composed):
+    identities = {
+        model_identity(resolve(composed("model=lexical", f"hardware={name}"))) for name in ("cpu", "cuda")
+    }
+    assert len(identities) == 1
+
+
+def test_a_users_own_engine_counts_by_its_source(composed, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = tmp_path / "engine_of_mine.py"
+    source.write_text("def model():\n    pass\n")
+    cfg = composed()
+    with open_dict(cfg):
+        cfg.model = {"_target_": "engine_of_mine.model"}
+    before = model_identity(resolve(cfg))
+    source.write_text("def model():\n    return 1\n")
+    assert model_identity(resolve(cfg)) != before
+
+
+def served(*, id: str, at_once: Annotated[int | None, Field(ge=1), Operational()] = 4):
+    """A model with an option that changes no answer."""
+
+
+def test_an_option_that_changes_no_answer_does_not_count(composed):
+    def of(digest, **options):
+        cfg = composed()
+        with open_dict(cfg):
+            cfg.model = {"_target_": f"{__name__}.served", "id": "a", "at_once": 4, **options}
+        return digest(resolve(cfg))
+
+    for digest in (fingerprint, model_identity):
+        assert of(digest) == of(digest, at_once=8) == of(digest, at_once=None) != of(digest, id="b")
 
 
 def test_instantiate_passes_what_the_target_takes(composed):

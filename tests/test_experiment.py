@@ -3,17 +3,20 @@
 import contextlib
 import json
 import os
+import threading
+import time
 from typing import ClassVar
 
 import dspy
 import pytest
+from dspy.clients.cache import Cache
 from omegaconf import open_dict
 
 from tiltyard.config import resolve
 from tiltyard.errors import InputError, JobError
 from tiltyard.evaluation.rows import COLUMNS, read_rows
 from tiltyard.experiment import run
-from tiltyard.models.engine import Completion, TextEngine
+from tiltyard.models.engine import Completion, TextEngine, engine_lm
 from tiltyard.result import ExperimentResult
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.recorder import LocalTracking
@@ -28,6 +31,7 @@ METRICS = {
     "examples.failed",
     "examples.truncated",
     "examples.unparsed",
+    "examples.cached",
     "tokens.prompt",
     "tokens.completion",
     "tokens.cached",
@@ -223,12 +227,12 @@ def test_a_model_that_never_answers_fails_the_run(composed, in_folder, monkeypat
 
 
 @pytest.mark.parametrize("model", ["broken", "leaking"])
-def test_no_secret_reaches_a_file(model, composed, in_folder, monkeypatch):
+def test_no_secret_reaches_a_file(model, composed, in_folder, cache_folder, monkeypatch):
     monkeypatch.setenv("PLANTED_API_KEY", "a-planted-secret")
     cfg = of_this_module(composed("task=iot_tiny", "optimizer=bootstrap"), "model", model)
     with contextlib.suppress(JobError):
         run(resolve(cfg), in_folder / "out")
-    files = [path for path in in_folder.rglob("*") if path.is_file()]
+    files = [path for place in (in_folder, cache_folder) for path in place.rglob("*") if path.is_file()]
     assert len(files) > 5
     assert [path for path in files if b"a-planted-secret" in path.read_bytes()] == []
 
@@ -241,3 +245,132 @@ def test_the_program_is_registered_and_the_rows_are_a_table(experiment, in_folde
     [version] = client.search_model_versions("name='iot_tiny.lexical.bootstrap'")
     assert version.run_id == result.run_id
     assert "predictions.json" in {file.path for file in client.list_artifacts(result.run_id)}
+
+
+class Numbering(TextEngine):
+    """Numbers its answers; no two are alike. Notes how many requests it had at once."""
+
+    asked: ClassVar[int] = 0
+    most_at_once: ClassVar[int] = 0
+    _at_once: ClassVar[int] = 0
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, limit=None, seconds=0.0):
+        self._limit = limit
+        self._seconds = seconds
+
+    @property
+    def max_concurrency(self):
+        return self._limit
+
+    def generate(self, request):
+        with self._lock:
+            Numbering.asked += 1
+            Numbering._at_once += 1
+            Numbering.most_at_once = max(Numbering.most_at_once, Numbering._at_once)
+            number = Numbering.asked
+        time.sleep(self._seconds)
+        with self._lock:
+            Numbering._at_once -= 1
+        return Completion(f"[[ ## answer ## ]]\n{number}\n\n[[ ## completed ## ]]", 100, 10)
+
+
+def numbering(temperature=0.0, limit=None, seconds=0.0):
+    return engine_lm("local/numbering", Numbering(limit, seconds), temperature=temperature)
+
+
+def numbering_with_dspys_cache(answers="a"):
+    return dspy.LM("local/numbering", engine=Numbering(), temperature=0.0, cache=True)
+
+
+@pytest.fixture
+def numbered(composed, in_folder):
+    """Runs an experiment on the numbering model; returns its result, its rows and how often it asked."""
+
+    def run_with(*overrides, model="numbering", **options):
+        cfg = of_this_module(composed("task=iot_tiny", "tracking=off", *overrides), "model", model)
+        with open_dict(cfg):
+            cfg.model.update(options)
+        before, Numbering.most_at_once = Numbering.asked, 0
+        result = run(resolve(cfg), in_folder / "out")
+        return result, read_rows(result.folder / "predictions.csv"), Numbering.asked - before
+
+    return run_with
+
+
+def test_a_repeated_run_comes_from_the_response_cache(numbered):
+    first, rows, asked = numbered("optimizer=bootstrap")
+    again, same_rows, asked_again = numbered("optimizer=bootstrap")
+
+    assert asked > 5
+    assert asked_again == 0
+    assert (set(rows["cached"]), set(same_rows["cached"])) == ({0}, {1})
+    columns = ["sample_id", "pred", "score", "prompt_tokens", "completion_tokens", "finish_reason"]
+    assert rows[columns].equals(same_rows[columns])
+    assert (first.metrics["tokens.prompt"], again.metrics["tokens.prompt"]) == (500, 0)
+    assert first.metrics["tokens.compile.prompt"] > 0
+    assert again.metrics["tokens.compile.prompt"] == again.metrics["tokens.compile.completion"] == 0
+    assert again.metrics["examples.cached"] == again.metrics["latency.generate.original.count"] == 5
+    assert first.fingerprint == again.fingerprint
+
+
+def test_another_model_gets_none_of_its_answers(numbered):
+    _, rows, _ = numbered()
+    _, others, asked = numbered(limit=3)
+    assert asked == 5
+    assert not set(rows["pred"]) & set(others["pred"])
+
+
+def test_the_measured_phase_can_do_without_caches(numbered):
+    first, _, asked = numbered("optimizer=bootstrap")
+    again, rows, asked_again = numbered("optimizer=bootstrap", "evaluation.disable_caching=true")
+    assert 0 < asked_again == 5 < asked
+    assert set(rows["cached"]) == {0}
+    assert again.metrics["tokens.prompt"] == 500
+    assert again.metrics["tokens.compile.prompt"] == 0
+    assert again.fingerprint == first.fingerprint
+
+
+def test_the_response_cache_can_be_off_or_elsewhere(numbered, cache_folder, in_folder):
+    for _ in range(2):
+        assert numbered("cache.enabled=false")[2] == 5
+    assert list(cache_folder.iterdir()) == []
+    assert numbered("cache.folder=mine")[2] == 5
+    assert numbered("cache.folder=mine")[2] == 0
+    assert (in_folder / "mine/responses/responses.db").is_file()
+    assert list(cache_folder.iterdir()) == []
+
+
+def test_a_repeated_sampled_run_draws_the_same_answers(numbered):
+    _, rows, asked = numbered(temperature=1.0)
+    _, same_rows, asked_again = numbered(temperature=1.0)
+    assert (asked, asked_again) == (5, 0)
+    assert list(rows["pred"]) == list(same_rows["pred"])
+
+
+def test_dspys_own_cache_is_off(numbered, monkeypatch):
+    """Its key is the request: it would give one engine's answers for another's."""
+    monkeypatch.setattr(dspy, "cache", Cache(False, True, None))
+    _, rows, _ = numbered("cache.enabled=false", model="numbering_with_dspys_cache")
+    _, others, asked = numbered("cache.enabled=false", model="numbering_with_dspys_cache", answers="b")
+    assert asked == 5
+    assert not set(rows["pred"]) & set(others["pred"])
+
+
+def test_a_real_model_answers_a_repeated_run_alike(experiment):
+    tiny = ("model=tiny-gpt2", "model.weights=random", "task=iot_tiny", "limit=2", "tracking=off")
+    first = read_rows(experiment(*tiny).folder / "predictions.csv")
+    again = read_rows(experiment(*tiny).folder / "predictions.csv")
+    assert (set(first["cached"]), set(again["cached"])) == ({0}, {1})
+    same = [name for name in COLUMNS if name not in ("latency_ms", "cached")]
+    assert first[same].equals(again[same])
+    assert again["latency_ms"].max() < first["latency_ms"].min()
+
+
+@pytest.mark.parametrize(
+    ("threads", "limit", "most"),
+    [("null", None, 5), ("2", None, 2), ("null", 3, 3), ("2", 3, 2), ("4", 3, 3)],
+)
+def test_as_many_examples_run_at_once_as_are_wanted_and_worked_on(threads, limit, most, numbered):
+    numbered(f"evaluation.threads={threads}", limit=limit, seconds=0.2)
+    assert Numbering.most_at_once == most

@@ -133,10 +133,17 @@ def _doctor_command(arguments: list[str]) -> None:
     doctor(arguments)
 
 
+def _cache_command(arguments: list[str]) -> None:
+    from tiltyard.models.cache_command import cache
+
+    cache(arguments)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": _report_command,
     "ui": _ui_command,
     "doctor": _doctor_command,
+    "cache": _cache_command,
 }
 
 

@@ -5,14 +5,8 @@
 '5f0c…'
 """
 
-import hashlib
-import inspect
-import json
-import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated, Any
 
 from hydra.errors import InstantiationException
@@ -21,10 +15,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
+from tiltyard.digests import Operational, describe, digest, engines_digest
 from tiltyard.errors import InputError, TiltyardError
-from tiltyard.signatures import MISSING, TARGET, Content, Leaf, check_node, options_of, target_of
+from tiltyard.signatures import MISSING, Content, Leaf, check_node, options_of, target_of
 
-__all__ = ["AXES", "Content", "ExperimentConfig", "check", "fingerprint", "instantiate", "resolve"]
+__all__ = [
+    "AXES",
+    "Content",
+    "ExperimentConfig",
+    "Operational",
+    "check",
+    "fingerprint",
+    "instantiate",
+    "model_identity",
+    "resolve",
+]
 
 AXES: dict[str, tuple[str, ...]] = {
     "model": ("hardware",),
@@ -36,11 +41,8 @@ AXES: dict[str, tuple[str, ...]] = {
 }
 """The config groups, each with the arguments that the pipeline passes to its target itself."""
 
-VERSIONED = ("tiltyard", "dspy", "transformers", "torch", "scikit-learn", "numpy")
-"""Packages whose version can change a result, and is therefore part of the fingerprint."""
-
-OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug", "evaluation")
-"""Top-level keys that cannot change a result: names, where it is written, and how many run at once."""
+OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug", "evaluation", "cache")
+"""Top-level keys that cannot change a result: names, places, how many run at once, what is reused."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,23 @@ class Labels:
 class EvaluationConfig:
     """How a program is evaluated on the test split."""
 
-    threads: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Examples in flight at once."""
+    threads: Annotated[int | None, Field(ge=1, le=1024)] = None
+    """Examples in flight at once, no more than the model works on; null means as many as it does, and 8 where
+    it does not say."""
+    disable_caching: bool = False
+    """Measure without any cache, the model's prefix cache included; compiling may still use them."""
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """Where model answers are kept for reuse."""
+
+    enabled: bool = True
+    """Whether to use the response cache at all."""
+    folder: str | None = None
+    """The folder; null means ``$TILTYARD_CACHE_DIR``, else the user's cache folder."""
+    size_limit_mb: Annotated[int, Field(ge=1)] = 4096
+    """The most that it takes on disk, in MB; what was not used for longest makes room."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,8 @@ class ExperimentConfig:
     """What the run is called."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How the test split is evaluated."""
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    """Where model answers are kept."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides every random choice: splits, shuffled options, sampling."""
     limit: Annotated[int | None, Field(ge=1)] = None
@@ -114,7 +133,8 @@ def resolve(cfg: DictConfig) -> ExperimentConfig:
         **{
             **plain,
             "labels": Labels(**{key: str(value) for key, value in plain["labels"].items()}),
-            "evaluation": EvaluationConfig(**plain["evaluation"]),
+            "evaluation": EvaluationConfig(**plain.get("evaluation", {})),
+            "cache": CacheConfig(**plain.get("cache", {})),
         }
     )
 
@@ -193,68 +213,32 @@ def fingerprint(cfg: ExperimentConfig) -> str:
     Raises:
         InputError: A file that counts cannot be read.
     """
-    plain = {key: value for key, value in cfg.as_dict().items() if key not in OUTSIDE_FINGERPRINT}
-    options, _ = options_of(target_of(plain["model"], "model"))
-    if "hardware" not in options:
-        del plain["hardware"]
-    leaves = [leaf for leaf in _check_plain(cfg.as_dict()) if leaf.path.split(".")[0] in plain]
-    try:
-        content = {
-            leaf.path: leaf.content.digest(leaf.value)
-            for leaf in leaves
-            if leaf.content is not None and leaf.value is not None
-        }
-        code = {name: _source_digest(name) for name in sorted(set(_targets(plain)))}
-    except OSError as error:
-        raise InputError(
-            f"cannot read {error.filename} ({error.strerror})", "check its permissions"
-        ) from error
-    payload = {
-        "config": _canonical(plain, content),
-        "content": content,
-        "code": {name: digest for name, digest in code.items() if digest},
-        "versions": {package: _version(package) for package in VERSIONED},
-    }
-    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+    counted = {key: value for key, value in cfg.as_dict().items() if key not in OUTSIDE_FINGERPRINT}
+    if not _takes_hardware(cfg):
+        del counted["hardware"]
+    return digest(_described(cfg, counted))
 
 
-def _canonical(value: Any, replaced: Mapping[str, str], path: str = "") -> Any:
-    """Plain values with one spelling: ``0`` is ``0.0``, and what is content has no path."""
-    if isinstance(value, dict):
-        return {
-            key: _canonical(item, replaced, f"{path}.{key}" if path else str(key))
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_canonical(item, replaced, path) for item in value]
-    if path in replaced:
-        return None
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def model_identity(cfg: ExperimentConfig) -> str:
+    """A hash of everything about the model that can change an answer, for the response cache's key.
+
+    It covers the model as :func:`fingerprint` does, and the source of Tiltyard's own engines, which changes
+    more often than its version. Ask for it when the model is loaded: a Hub model then counts by its commit.
+
+    Raises:
+        InputError: A file that counts cannot be read.
+    """
+    counted = {"model": cfg.model}
+    if _takes_hardware(cfg):
+        counted["hardware"] = cfg.hardware
+    return digest({**_described(cfg, counted), "engines": engines_digest()})
 
 
-def _targets(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get(TARGET), str):
-            yield value[TARGET]
-        for item in value.values():
-            yield from _targets(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _targets(item)
+def _takes_hardware(cfg: ExperimentConfig) -> bool:
+    options, _ = options_of(target_of(cfg.model, "model"))
+    return "hardware" in options
 
 
-def _source_digest(name: str) -> str:
-    """The digest of a target's file where it is the user's own; installed packages count by version."""
-    file = inspect.getsourcefile(inspect.unwrap(target_of({TARGET: name}, name)))
-    installed = {Path(sysconfig.get_path(place)).resolve() for place in ("purelib", "platlib", "stdlib")}
-    here = Path(__file__).resolve().parent
-    if file is None or any(Path(file).resolve().is_relative_to(place) for place in (*installed, here)):
-        return ""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
+def _described(cfg: ExperimentConfig, counted: Mapping[str, Any]) -> dict[str, Any]:
+    leaves = [leaf for leaf in _check_plain(cfg.as_dict()) if leaf.path.split(".")[0] in counted]
+    return describe(counted, leaves)

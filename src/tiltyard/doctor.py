@@ -8,10 +8,12 @@ note    hub                      not reachable (…); models must be in the cach
 import os
 import platform
 import shutil
+import sqlite3
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -55,6 +57,7 @@ def doctor(arguments: list[str]) -> None:
         _devices,
         _hub,
         _keys,
+        _response_cache,
         lambda: _store(Path(options.tracking)),
     ]
     broken = 0
@@ -132,11 +135,29 @@ def _hub() -> Iterable[Finding]:
 
 
 def _keys() -> Iterable[Finding]:
+    from tiltyard.models.remote.keys import ENV_FILE, names_in_file
+
     for name in KEYS:
         if os.environ.get(name):
             yield Finding("ok", name, "set")
+        elif name in names_in_file():
+            yield Finding("ok", name, f"in {ENV_FILE}")
         else:
             yield Finding("note", name, "not set; export it if a model or a server asks for it")
+
+
+def _response_cache() -> Iterable[Finding]:
+    from tiltyard.config import CacheConfig
+    from tiltyard.models.response_cache import ResponseCache, response_folder
+
+    folder, limit = response_folder(), CacheConfig().size_limit_mb
+    with closing(ResponseCache(folder, limit)) as cache:
+        try:
+            held = cache.contents()
+        except (sqlite3.Error, OSError) as error:
+            yield Finding("note", "response cache", f"{folder}: {error}; 'tiltyard cache --clear' empties it")
+        else:
+            yield Finding("ok", "response cache", f"{held} in {folder}; the limit is {limit:,} MB by default")
 
 
 def _store(folder: Path) -> Iterable[Finding]:

@@ -5,21 +5,31 @@
 (0.667, 0.208, 0.939)
 """
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import dspy
 
-from tiltyard.config import ExperimentConfig, instantiate
+from tiltyard.config import ExperimentConfig, instantiate, model_identity
 from tiltyard.evaluation.evaluate import evaluate
 from tiltyard.evaluation.trial import RowLabels
-from tiltyard.models.engine import max_concurrency, model_id, provenance
+from tiltyard.models.cached_engine import cached_lm, is_cacheable
+from tiltyard.models.caching import without_caches
+from tiltyard.models.engine import adapter, inference, max_concurrency, model_id, provenance
+from tiltyard.models.response_cache import ResponseCache, response_folder
 from tiltyard.optimizers.compiling import compile_program, printing_to_log
 from tiltyard.record import SIMULATION_FOLDER, recording
 from tiltyard.result import ExperimentResult
 from tiltyard.simulations.simulation import Simulation
 from tiltyard.tasks.task import Task
+from tiltyard.telemetry.energy import EnergyMeter
 from tiltyard.telemetry.latency import LatencyRecorder
 from tiltyard.telemetry.memory import PeakMemory
+
+THREADS = 8
+"""Examples in flight at once where neither the config nor the model says."""
 
 
 def run(
@@ -54,25 +64,33 @@ def run(
         with printing_to_log():
             optimizer = instantiate(cfg.optimizer, metric=task.metric)
         simulation: Simulation = instantiate(cfg.simulation)
-        lm = instantiate(cfg.model, hardware=instantiate(cfg.hardware))
-        record.describe_model(provenance(lm))
+        model = instantiate(cfg.model, hardware=instantiate(cfg.hardware))
+        record.describe_model(provenance(model))
 
         latencies = LatencyRecorder()
-        with PeakMemory() as memory, dspy.context(lm=lm):
+        with (
+            _response_cache(model, cfg) as lm,
+            PeakMemory() as memory,
+            EnergyMeter() as energy,
+            dspy.context(**_settings(lm)),
+        ):
             with latencies.measure("compile"):
                 compiled = compile_program(
                     optimizer, student, train=splits.train, validation=splits.validation
                 )
-            evaluation = evaluate(
-                compiled.program,
-                splits.test,
-                task,
-                lm=lm,
-                labels=RowLabels(model_id(lm), cfg.labels.task, cfg.labels.mode),
-                threads=min(cfg.evaluation.threads, max_concurrency(lm) or cfg.evaluation.threads),
-                latencies=latencies,
-                folder=folder,
-            )
+            before = inference(model)
+            with without_caches() if cfg.evaluation.disable_caching else nullcontext():
+                evaluation = evaluate(
+                    compiled.program,
+                    splits.test,
+                    task,
+                    lm=lm,
+                    labels=RowLabels(model_id(lm), cfg.labels.task, cfg.labels.mode),
+                    threads=_threads(cfg.evaluation.threads, max_concurrency(lm)),
+                    latencies=latencies,
+                    folder=folder,
+                )
+            measured = inference(model).since(before)
             simulated = simulation.simulate(
                 compiled.program, lm=lm, seed=cfg.seed, folder=folder / SIMULATION_FOLDER
             )
@@ -82,5 +100,36 @@ def run(
             program=compiled.program,
             evaluation=evaluation,
             latencies=latencies,
-            metrics={**compiled.metrics(), **memory.metrics(), **simulated},
+            metrics={
+                **compiled.metrics(),
+                **measured.metrics(),
+                **memory.metrics(),
+                **energy.metrics(),
+                **simulated,
+            },
         )
+
+
+@contextmanager
+def _response_cache(lm: dspy.LM, cfg: ExperimentConfig) -> Iterator[dspy.LM]:
+    """The model with its answers kept, where it can be told from others and is slower than a disk.
+
+    DSPy's own cache is off in any case: its key has neither weights nor endpoint, so that it would give one
+    model's answers for another's.
+    """
+    lm = lm.copy(cache=False)
+    if not (cfg.cache.enabled and is_cacheable(lm)):
+        yield lm
+        return
+    with closing(ResponseCache(response_folder(cfg.cache.folder), cfg.cache.size_limit_mb)) as cache:
+        yield cached_lm(lm, cache, model_identity(cfg))
+
+
+def _settings(lm: dspy.LM) -> dict[str, Any]:
+    """What programs find in DSPy's settings: the model, and the adapter that it was built for, if any."""
+    wanted = adapter(lm)
+    return {"lm": lm} if wanted is None else {"lm": lm, "adapter": wanted}
+
+
+def _threads(wanted: int | None, model_limit: int | None) -> int:
+    return min((limit for limit in (wanted, model_limit) if limit is not None), default=THREADS)

@@ -17,7 +17,10 @@ from tiltyard.errors import InputError
 from tiltyard.evaluation.evaluate import evaluate
 from tiltyard.evaluation.rows import COLUMNS, read_rows
 from tiltyard.evaluation.trial import RowLabels
-from tiltyard.models.engine import Completion, TextEngine
+from tiltyard.models.cached_engine import cached_lm
+from tiltyard.models.caching import without_caches
+from tiltyard.models.engine import Completion, TextEngine, engine_lm
+from tiltyard.models.response_cache import ResponseCache
 from tiltyard.tasks.task import Score
 from tiltyard.telemetry.latency import LatencyRecorder
 
@@ -164,6 +167,7 @@ def test_metrics_have_the_names_of_the_contract(run):
         "examples.failed",
         "examples.truncated",
         "examples.unparsed",
+        "examples.cached",
         "tokens.prompt",
         "tokens.completion",
         "tokens.cached",
@@ -483,6 +487,50 @@ def test_files_of_an_earlier_run_are_replaced(run):
 
     assert list(run.rows.sample_id) == ["sum-0", "sum-1"]
     assert not (run.folder / "errors.jsonl").exists()
+
+
+def test_kept_answers_are_flagged_and_their_rows_keep_what_they_used(run, tmp_path):
+    def evaluated(identity="one model"):
+        cache = ResponseCache(tmp_path / "responses", 100)
+        return run(None, lm=cached_lm(engine_lm("local/adder", Adder(), temperature=0.0), cache, identity))
+
+    first, rows = evaluated(), run.rows
+    assert "generate.original" not in run.latencies.summary()
+    run.latencies = LatencyRecorder()
+    again = evaluated()
+    figures = run.latencies.summary()
+
+    assert (first.cached, first.prompt_tokens, first.cached_tokens) == (0, 300, 60)
+    assert (again.cached, again.prompt_tokens, again.completion_tokens, again.cached_tokens) == (6, 0, 0, 0)
+    assert (again.cost_usd, again.metrics()["cost.usd"], again.metrics()["examples.cached"]) == (
+        0.0,
+        0.0,
+        6.0,
+    )
+    assert not [name for name in again.metrics() if name.endswith("_per_second")]
+    assert set(run.rows.cached) == {1}
+    assert set(run.rows.prompt_tokens) == {50}
+    same = [name for name in COLUMNS if name not in ("latency_ms", "cached")]
+    assert run.rows[same].equals(rows[same])
+    assert figures["generate.original"]["count"] == figures["generate"]["count"] == 6
+    assert figures["generate.original"]["mean_ms"] < rows.latency_ms.mean()
+    assert evaluated("another model").cached == 0
+
+
+def test_a_half_kept_run_counts_what_it_spent(run, tmp_path):
+    def evaluated(count):
+        cache = ResponseCache(tmp_path / "responses", 100)
+        lm = cached_lm(engine_lm("local/adder", Adder(), temperature=0.0), cache, "one model")
+        return run(None, lm=lm, examples=run.task.examples(count))
+
+    evaluated(2)
+    evaluation = evaluated(6)
+    assert (evaluation.examples, evaluation.cached, evaluation.prompt_tokens) == (6, 2, 200)
+    assert evaluation.examples_per_second == pytest.approx(4 / evaluation.seconds)
+    assert evaluation.tokens_per_second == pytest.approx(20 / evaluation.seconds)
+    assert list(run.rows.cached) == [1, 1, 0, 0, 0, 0]
+    with without_caches():
+        assert evaluated(6).cached == 0
 
 
 def test_cached_answers_are_flagged_and_use_nothing(run, monkeypatch, tmp_path):

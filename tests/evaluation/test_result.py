@@ -38,6 +38,21 @@ def test_speed_is_per_second_of_wall_time():
     assert (evaluation.examples_per_second, evaluation.tokens_per_second) == (2.0, 20.0)
 
 
+def test_what_a_cache_spared_is_not_spent():
+    spared = Usage(
+        calls=1,
+        prompt_tokens=900,
+        completion_tokens=10,
+        spared_prompt_tokens=900,
+        spared_completion_tokens=10,
+    )
+    evaluation = Evaluation.of(
+        [a_trial(usage=Usage(calls=1, prompt_tokens=900, completion_tokens=10)), a_trial(usage=spared)], 4.0
+    )
+    assert (evaluation.prompt_tokens, evaluation.completion_tokens) == (900, 10)
+    assert evaluation.tokens_per_second == 2.5
+
+
 def test_every_metric_is_a_float():
     metrics = Evaluation.of([a_trial(), a_trial(0.5)], seconds=1.0).metrics()
 

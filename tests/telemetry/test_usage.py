@@ -1,9 +1,11 @@
 import dspy
 import pytest
 from dspy.clients.cache import Cache
+from dspy.lm15 import Message, Response
+from dspy.lm15 import Usage as ResponseUsage
 
 from tiltyard.models.engine import Completion, TextEngine
-from tiltyard.telemetry.usage import Usage
+from tiltyard.telemetry.usage import NOTES, Usage
 
 
 class Engine(TextEngine):
@@ -60,6 +62,63 @@ def test_a_cached_call_uses_nothing_and_costs_nothing():
     again("two")
     both = Usage.of(again.history)
     assert (both.calls, both.prompt_tokens, both.from_cache, both.cost_usd) == (2, 20, False, None)
+
+
+class Priced:
+    """Answers with the notes that it was given, one set for each request."""
+
+    def __init__(self, *notes):
+        self.notes = list(notes)
+
+    def complete(self, request):
+        return Response(
+            id=None,
+            model="m",
+            message=Message.assistant("an answer"),
+            finish_reason="stop",
+            usage=ResponseUsage(input_tokens=20, output_tokens=4, cache_read_tokens=8),
+            provider_data={NOTES: self.notes.pop(0)},
+        )
+
+
+KEPT = {"cached": True, "latency_ms": 250.0, "cost_usd": 0.5}
+
+
+def used(*notes, **options):
+    lm = dspy.LM("local/test", engine=Priced(*notes), cache=False, temperature=1.0)
+    for prompt in range(len(notes) // options.get("n", 1)):
+        lm(str(prompt), **options)
+    return Usage.of(lm.history)
+
+
+def test_the_price_is_the_engines_word():
+    assert used({"cost_usd": 0.5}, {"cost_usd": 0.25}).cost_usd == 0.75
+    assert used({"cost_usd": 0.5}, {}).cost_usd is None
+    assert used({}).cost_usd is None
+
+
+def test_a_kept_completion_shows_what_it_used_and_costs_nothing():
+    assert used(KEPT) == Usage(
+        calls=1,
+        finish_reason="stop",
+        prompt_tokens=20,
+        completion_tokens=4,
+        cached_tokens=8,
+        spared_prompt_tokens=20,
+        spared_completion_tokens=4,
+        spared_cached_tokens=8,
+        original_latency_ms=250.0,
+        cost_usd=0.0,
+        from_cache=True,
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_new_completion_makes_an_example_no_cached_one(n):
+    usage = used(KEPT, {"cost_usd": 0.25}, n=n)
+    assert (usage.prompt_tokens, usage.spared_prompt_tokens, usage.completion_tokens) == (40, 20, 8)
+    assert (usage.from_cache, usage.cost_usd, usage.original_latency_ms) == (False, 0.25, 250.0)
+    assert used(KEPT, KEPT, n=n).from_cache
 
 
 def test_no_call_is_no_use():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tiltyard.disks import on_local_disk
 from tiltyard.errors import InputError
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.recorder import LocalTracking
@@ -58,9 +59,7 @@ def test_a_store_is_not_created_for_reading(tmp_path):
 def test_writes_ahead_on_a_local_disk(tracking):
     with closing(sqlite3.connect(tracking.folder / DATABASE)) as connection:
         [mode] = connection.execute("PRAGMA journal_mode").fetchone()
-    from tiltyard.tracking.store import _is_on_local_disk
-
-    assert mode == ("wal" if _is_on_local_disk(tracking.folder.resolve()) else "delete")
+    assert mode == ("wal" if on_local_disk(tracking.folder) else "delete")
 
 
 def every_text(database: Path) -> list[str]:

@@ -38,8 +38,9 @@ HINTS: dict[Kind, str] = {
     "else give demonstrations (optimizer=labeled_few_shot) or choose a larger model",
     "context": "the prompt does not fit the model: use fewer demonstrations, a shorter context, or a model "
     "with a longer context window",
-    "timeout": "the model did not answer in time: check its server, use fewer threads or raise its timeout",
-    "rate_limit": "the provider limits requests: use fewer threads, or wait and run again",
+    "timeout": "the model did not answer in time: check its server, use fewer threads or raise model.timeout",
+    "rate_limit": "the provider limits requests: set model.requests_per_minute and model.tokens_per_minute "
+    "to what your plan allows (docs/remote-models.md), or wait and run again",
     "auth": "the provider refused the credentials: check its API key and the account's credit "
     "(tiltyard doctor)",
     "model": "the model's engine or server failed: read the message, and check that it runs "

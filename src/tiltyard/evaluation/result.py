@@ -42,11 +42,13 @@ class Evaluation:
     cached: int
     """Examples answered entirely by a response cache: they say nothing about speed or use of tokens."""
     prompt_tokens: int
+    """Tokens read in this run; those that a response cache spared do not count."""
     completion_tokens: int
+    """Tokens written in this run; those that a response cache spared do not count."""
     cached_tokens: int
     """Prompt tokens that the model's prompt cache spared; a part of ``prompt_tokens``."""
     cost_usd: float | None
-    """The price of the completions, in US dollars; None when that of any is unknown."""
+    """What this run paid for completions, in US dollars; None when the price of any is unknown."""
     seconds: float
     """Wall time of the evaluation."""
 
@@ -57,8 +59,8 @@ class Evaluation:
 
     @property
     def examples_per_second(self) -> float:
-        """Examples finished per second of wall time."""
-        return self.examples / self.seconds
+        """Examples that the model answered per second of wall time; none of a response cache counts."""
+        return (self.examples - self.cached) / self.seconds
 
     @property
     def tokens_per_second(self) -> float:
@@ -89,9 +91,9 @@ class Evaluation:
             truncated=sum(row.finish_reason == "length" for row in rows),
             unparsed=sum(trial.failure is not None and trial.failure.kind == "parse" for trial in trials),
             cached=sum(row.cached for row in rows),
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
+            prompt_tokens=usage.prompt_tokens - usage.spared_prompt_tokens,
+            completion_tokens=usage.completion_tokens - usage.spared_completion_tokens,
+            cached_tokens=usage.cached_tokens - usage.spared_cached_tokens,
             cost_usd=usage.cost_usd,
             seconds=seconds,
         )
@@ -99,8 +101,8 @@ class Evaluation:
     def metrics(self) -> dict[str, float]:
         """The figures under the names that they have in a tracked run.
 
-        ``cost.usd`` is there only when the price is known. A task's further metrics keep their own names; one
-        that has the name of a figure here gives way to it.
+        ``cost.usd`` is there only when the price is known, the speeds only when the model answered at all.
+        A task's further metrics keep their own names; one that has the name of a figure here gives way to it.
         """
         figures = {
             **self.extra,
@@ -112,12 +114,14 @@ class Evaluation:
             "examples.failed": self.failed,
             "examples.truncated": self.truncated,
             "examples.unparsed": self.unparsed,
+            "examples.cached": self.cached,
             "tokens.prompt": self.prompt_tokens,
             "tokens.completion": self.completion_tokens,
             "tokens.cached": self.cached_tokens,
-            "examples_per_second": self.examples_per_second,
-            "tokens_per_second": self.tokens_per_second,
         }
+        if self.cached < self.examples:
+            figures["examples_per_second"] = self.examples_per_second
+            figures["tokens_per_second"] = self.tokens_per_second
         if self.cost_usd is not None:
             figures["cost.usd"] = self.cost_usd
         return {name: float(value) for name, value in figures.items()}

@@ -55,9 +55,9 @@ class Row:
     """Time spent reflecting on this example; 0 where the optimizer does not reflect."""
     reflected: int
     prompt_tokens: int
-    """Tokens read in this run; 0 when a response cache answered."""
+    """Tokens read for the answer, when it was made."""
     completion_tokens: int
-    """Tokens written in this run; 0 when a response cache answered."""
+    """Tokens written for the answer, when it was made."""
     cached: int
     """1 when every completion came from a response cache."""
 

@@ -21,6 +21,8 @@ GENERATE = "generate"
 """The phase in which the program runs."""
 SCORE = "score"
 """The phase in which the task's metric judges."""
+ORIGINAL = "generate.original"
+"""How long an example's completions took when they were made, where all are from the response cache."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def run_trial(
         labels: What the row says beside the example.
         split: The split that the example is from, for the row.
         epoch: The optimizer's epoch, for the row.
-        latencies: Where the program's time goes, as phase ``generate``.
+        latencies: Where the program's time goes, as phase ``generate``; for an example from the response
+            cache, that of its completions when they were made as well, as ``generate.original``.
     """
     sample = str(example.id)
     watched = _Watched(program)
@@ -108,6 +111,8 @@ def run_trial(
             kind: Kind | None = "metric" if phase == SCORE else None
             failure = Failure.of(error, phase=phase, sample=sample, kind=kind)
     usage = Usage.of(watched.history)
+    if usage.from_cache and usage.original_latency_ms:
+        latencies.record(ORIGINAL, usage.original_latency_ms)
     question, context = _shown(example)
     row = Row(
         model_id=labels.model_id,

@@ -6,21 +6,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
-_CACHING: ContextVar[bool] = ContextVar("caching", default=True)
+import dspy
+
+_SETTING = "tiltyard_caching"
+"""A setting of DSPy's, which hands those to the threads that it starts (``dspy.Parallel``, ``asyncify``); a
+context variable of our own would not arrive there."""
 
 
 def caching() -> bool:
     """Whether caches may be used for a request that is made here and now."""
-    return _CACHING.get()
+    return bool(dspy.settings.get(_SETTING, True))
 
 
 @contextmanager
 def without_caches() -> Iterator[None]:
-    """Use no cache for requests made in this block, in this thread and those that take its context."""
-    token = _CACHING.set(False)
-    try:
+    """Use no cache for requests of this block, those in threads of DSPy or with its context included."""
+    with dspy.context(**{_SETTING: False}):
         yield
-    finally:
-        _CACHING.reset(token)

@@ -16,6 +16,8 @@ from typing import Any, Literal, Self
 import dspy
 from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
 
+from tiltyard.telemetry.inference import Inference
+
 LOCAL = "local/"
 """The provider prefix of models that run in this process."""
 
@@ -191,6 +193,19 @@ def provenance(lm: dspy.LM) -> Mapping[str, str]:
     """The tags that the LM's engine wants on the run."""
     provenance: Mapping[str, str] = getattr(lm.engine, "provenance", {})
     return provenance
+
+
+def adapter(lm: dspy.LM) -> dspy.Adapter | None:
+    """The adapter that programs should use with the LM; None is DSPy's default."""
+    wanted: dspy.Adapter | None = getattr(lm.engine, "adapter", None)
+    return wanted
+
+
+def inference(lm: dspy.LM) -> Inference:
+    """What the LM's engine has computed so far, where it counts that; sums of nothing elsewhere."""
+    counted = getattr(lm.engine, "inference", None)
+    found: Inference = counted() if callable(counted) else Inference()
+    return found
 
 
 def max_concurrency(lm: dspy.LM) -> int | None:

@@ -29,6 +29,12 @@ class Placement:
     """The format of the weights; ``auto`` is the checkpoint's own."""
     threads: int | None
     """Threads of one operation on the CPU; None is torch's default."""
+    max_batch_tokens: int | None = None
+    """Tokens that the rows of a batch may hold together; None is as many as fit."""
+    prefix_cache_mb: int | None = None
+    """Memory for the beginnings of prompts; None is a share of what is free."""
+    compile: bool = False
+    """Whether torch compiles the model."""
 
 
 def resolve_device(device: str) -> str:
@@ -50,11 +56,22 @@ class Hardware:
         dtype: The number format of weights and arithmetic. ``auto`` is float32 on ``cpu`` and ``mps``, where
             results are reproducible, and the checkpoint's own format on ``cuda``.
         threads: CPU threads for one operation, at least 1; null is torch's default, the number of cores.
+        max_batch_tokens: The most tokens, prompts and answers, that the requests of a running batch hold in
+            memory together, beginnings that they share not counted; at least 256. Null is as many as fit
+            into 40% of the memory that is free when the model is first used.
+        prefix_cache_mb: Memory for beginnings of prompts that later prompts may share, in MB (10**6 bytes);
+            0 keeps none. Null is 20% of the memory that is free when the model is first used, and at most
+            8 GiB.
+        compile: Compile the model with ``torch.compile``. It takes minutes at first, needs a C++ compiler on
+            the CPU, and pays in long runs on a GPU.
     """
 
     device: Annotated[Literal["auto", "cuda", "mps", "cpu"], Content(resolve_device)] = "auto"
     dtype: DType = "auto"
     threads: Annotated[int | None, Field(ge=1)] = None
+    max_batch_tokens: Annotated[int | None, Field(ge=256)] = None
+    prefix_cache_mb: Annotated[int | None, Field(ge=0)] = None
+    compile: bool = False
 
     def resolve(self) -> Placement:
         """Look at this machine and settle what was left to it. Loads torch, which takes seconds.
@@ -70,7 +87,14 @@ class Hardware:
             )
         device = present[0] if self.device == "auto" else self.device
         dtype: DType = "float32" if self.dtype == "auto" and device != "cuda" else self.dtype
-        return Placement(device=device, dtype=dtype, threads=self.threads)
+        return Placement(
+            device=device,
+            dtype=dtype,
+            threads=self.threads,
+            max_batch_tokens=self.max_batch_tokens,
+            prefix_cache_mb=self.prefix_cache_mb,
+            compile=self.compile,
+        )
 
 
 def available_devices() -> tuple[Device, ...]:
@@ -85,6 +109,11 @@ def available_devices() -> tuple[Device, ...]:
     if torch.cuda.is_available():
         devices.insert(0, "cuda")
     return tuple(devices)
+
+
+def rows_at_once(device: str) -> int:
+    """Requests that a batch works on at once on a device: where more would hardly raise the throughput."""
+    return 256 if device == "cuda" else 64
 
 
 def use_threads(count: int | None) -> None:

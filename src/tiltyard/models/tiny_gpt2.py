@@ -7,6 +7,7 @@ next to nothing.
 """
 
 import logging
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -78,7 +79,8 @@ def tiny_gpt2(
     key = ("tiny-gpt2", id, weights, placement.device, placement.dtype)
     return local_lm(
         SHARED.get(key, load),
-        threads=placement.threads or 1,  # too small to gain from more, which cost much on a busy machine
+        # Too small to gain from more threads, which cost much on a busy machine.
+        replace(placement, threads=placement.threads or 1),
         max_tokens=max_tokens,
         temperature=temperature,
         top_p=top_p,

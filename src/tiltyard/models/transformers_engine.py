@@ -1,23 +1,29 @@
-"""Answers requests with a transformers model in this process, one at a time.
+"""Answers requests with a transformers model in this process, many at once.
 
 >>> lm = transformers_model(id="Qwen/Qwen2.5-0.5B-Instruct", hardware=Hardware())
 >>> dspy.Predict("question -> answer")(question="What is 1 + 1?", lm=lm)
 """
 
 import hashlib
+import threading
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import dspy
-from dspy.lm15 import ContextLengthError, Request, UnsupportedFeatureError
+from dspy.lm15 import ContextLengthError, Request, ServerError, UnsupportedFeatureError
 from pydantic import Field
 
+from tiltyard.models.caching import caching
+from tiltyard.models.constraints import METADATA, Constrainer, TokenConstraint
+from tiltyard.models.decoding import Decoded, Decoding, end_tokens
 from tiltyard.models.engine import LOCAL, Completion, TextEngine, engine_lm
-from tiltyard.models.hardware import Hardware, use_threads
+from tiltyard.models.hardware import Hardware, Placement, rows_at_once, use_threads
 from tiltyard.models.prompt import ChatTemplate, Prompt
 from tiltyard.models.sources import ModelSource
 from tiltyard.models.weights import Weights, load_weights
+from tiltyard.telemetry.inference import Inference
 
 MaxTokens = Annotated[int, Field(ge=1)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
@@ -30,47 +36,102 @@ _UNSUPPORTED = (
     "presence_penalty",
     "probabilities",
     "reasoning",
-    "response_format",
 )
 """Settings of a request that no local model honours: ignoring one would change what was asked."""
 
 
 class TransformersEngine(TextEngine):
-    """The engine of one transformers model. Threads may share it; their requests take turns.
+    """The engine of one transformers model, which any number of threads and engines may share.
+
+    Requests join the batch that the model is working on. A model that cannot be batched answers them in
+    turn.
 
     Args:
         weights: The model and its tokenizer.
+        placement: Threads and memory budgets.
         max_tokens: The most tokens of an answer where a request does not say.
         seed: Decides sampled answers where a request brings no seed of its own.
         chat_template: ``auto`` or ``none``, see :class:`~tiltyard.models.prompt.Prompt`.
-        threads: CPU threads of one operation; None is torch's default.
+        constrained: Whether answers have to keep the format that their signature asks for.
     """
 
     def __init__(
         self,
         weights: Weights,
+        placement: Placement,
         *,
         max_tokens: int,
         seed: int = 0,
         chat_template: ChatTemplate = "auto",
-        threads: int | None = None,
+        constrained: bool = False,
     ) -> None:
+        from tiltyard.models.batching.shared import shared_batcher
+
         self._weights = weights
         self._prompt = Prompt(weights.tokenizer, chat_template)
         self._max_tokens = max_tokens
         self._seed = seed
-        self._threads = threads
-        self._sampled: Counter[bytes] = Counter()
+        self._threads = placement.threads
+        self._ends = end_tokens(weights.model, weights.tokenizer)
+        self._batcher = shared_batcher(weights, placement)
+        self._constrainer = Constrainer(weights.tokenizer, self._ends) if constrained else None
+        self._repetitions: Counter[bytes] = Counter()
+        self._counting = threading.Lock()
 
     @property
     def provenance(self) -> Mapping[str, str]:
-        """Where the weights came from, what they run on, and what makes the prompt."""
-        return {**self._weights.provenance, "chat_template": self._prompt.format}
+        """Where the weights came from, what they run on, what makes the prompt, and whether it is batched."""
+        return {
+            **self._weights.provenance,
+            "chat_template": self._prompt.format,
+            "batching": "on" if self._batcher else "off",
+        }
 
     @property
     def max_concurrency(self) -> int:
-        """One: a request has the weights to itself until it is answered."""
-        return 1
+        """How many requests it works on at once: 64 on the CPU and MPS, 256 on CUDA, else one."""
+        return rows_at_once(self._weights.device.type) if self._batcher else 1
+
+    @property
+    def adapter(self) -> dspy.Adapter | None:
+        """The adapter that asks for constrained answers, where the engine was built for them."""
+        if self._constrainer is None:
+            return None
+        from tiltyard.models.constrained_adapter import ConstrainedChatAdapter
+
+        return ConstrainedChatAdapter()
+
+    @property
+    def supports_response_schema(self) -> bool:
+        """Whether DSPy's JSON adapter may send a schema."""
+        return self._constrainer is not None
+
+    @property
+    def supported_params(self) -> tuple[str, ...]:
+        """Further settings that DSPy may send."""
+        return ("response_format",) if self._constrainer else ()
+
+    def inference(self) -> Inference:
+        """What the model has done so far, for all engines that share it."""
+        return self._weights.meter.snapshot()
+
+    def settle(self, request: Request) -> Request:
+        """The request with the seed that it will be sampled with.
+
+        A request's own seed stays. Otherwise the engine's seed, the request and its repetition decide:
+        optimizers and ``n=5`` repeat a request to get other answers, so the same request draws anew each
+        time; the same requests in a new run draw the same answers again.
+        """
+        config = request.config
+        if not config.temperature or config.seed is not None:
+            return request
+        digest = hashlib.sha256(repr(request).encode(errors="surrogatepass")).digest()
+        with self._counting:
+            repetition = self._repetitions[digest]
+            self._repetitions[digest] += 1
+        mixed = hashlib.sha256(b"%d/%d/%s" % (self._seed, repetition, digest)).digest()
+        seed = int.from_bytes(mixed[:8], "big") % 2**63
+        return replace(request, config=replace(config, seed=seed))
 
     def generate(self, request: Request) -> Completion:
         """Answer one request.
@@ -81,31 +142,48 @@ class TransformersEngine(TextEngine):
         Raises:
             dspy.lm15.ContextLengthError: The prompt leaves no room for an answer in the context window.
             dspy.lm15.UnsupportedFeatureError: The request asks for what a local model cannot do.
+            dspy.lm15.ServerError: Memory does not suffice even for this request alone.
         """
-        from tiltyard.models.decoding import Decoding, decode
-
-        _refuse_unsupported(request)
+        _refuse_unsupported(request, constrained=self._constrainer is not None)
+        request = self.settle(request)
         config = request.config
-        with self._weights.lock:
+        weights = self._weights
+        with weights.lock:
             prompt = self._prompt.encode(request)
-            temperature = config.temperature or 0.0
-            how = Decoding(
-                max_tokens=self._limit(prompt, config.max_tokens or self._max_tokens),
-                temperature=temperature,
-                top_p=1.0 if config.top_p is None else config.top_p,
-                top_k=config.top_k,
-                stop=config.stop + self._prompt.stop,
-                seed=self._seed_of(request, prompt) if temperature > 0 else 0,
-            )
-            use_threads(self._threads)
-            weights = self._weights
-            decoded = weights.compute(lambda: decode(weights.model, weights.tokenizer, prompt, how))
-        return Completion(
-            text=decoded.text,
-            prompt_tokens=len(prompt),
-            completion_tokens=decoded.tokens,
-            finish_reason=decoded.finish_reason,
+        max_tokens = self._limit(prompt, config.max_tokens or self._max_tokens)
+        constraint = self._constrainer.constraint(request, max_tokens) if self._constrainer else None
+        how = Decoding(
+            max_tokens=max_tokens,
+            temperature=config.temperature or 0.0,
+            top_p=1.0 if config.top_p is None else config.top_p,
+            top_k=config.top_k,
+            # A format says itself where the answer is over.
+            stop=config.stop if constraint else config.stop + self._prompt.stop,
+            seed=(config.seed or 0) % 2**63,
         )
+        answer = self._complete(prompt, how, constraint)
+        return Completion(
+            text=answer.text,
+            prompt_tokens=len(prompt),
+            completion_tokens=answer.tokens,
+            finish_reason="length" if constraint and constraint.cut else answer.finish_reason,
+            cached_tokens=answer.cached_tokens,
+        )
+
+    def _complete(self, prompt: list[int], how: Decoding, constraint: TokenConstraint | None) -> Decoded:
+        weights = self._weights
+        try:
+            if self._batcher is not None:
+                return self._batcher.complete(prompt, how, constraint, share_prefix=caching())
+            from tiltyard.models.sequential import decode
+
+            with weights.lock:
+                use_threads(self._threads)
+                return weights.compute(
+                    lambda: decode(weights.model, weights.tokenizer, prompt, how, constraint)
+                )
+        except MemoryError as error:
+            raise ServerError(str(error)) from error
 
     def _limit(self, prompt: list[int], wanted: int) -> int:
         """How many tokens the answer may have: what is wanted, or what the context window has left."""
@@ -119,21 +197,6 @@ class TransformersEngine(TextEngine):
             )
         return min(wanted, window - len(prompt))
 
-    def _seed_of(self, request: Request, prompt: list[int]) -> int:
-        """The request's own seed, or one that the engine's seed, the prompt and its count decide.
-
-        Optimizers and ``n=5`` repeat a request to get other answers, so the same prompt draws anew each
-        time; the same prompts in a new run draw the same answers again.
-        """
-        own: int | None = request.config.seed
-        if own is not None:
-            return own % 2**63
-        digest = hashlib.sha256(str(prompt).encode()).digest()
-        repetition = self._sampled[digest]
-        self._sampled[digest] += 1
-        mixed = hashlib.sha256(b"%d/%d/%s" % (self._seed, repetition, digest)).digest()
-        return int.from_bytes(mixed[:8], "big") % 2**63
-
 
 def transformers_model(
     *,
@@ -145,6 +208,7 @@ def transformers_model(
     top_p: TopP = 1.0,
     seed: Seed = 0,
     chat_template: ChatTemplate = "auto",
+    constrained: bool = False,
     trust_remote_code: bool = False,
 ) -> dspy.LM:
     """A transformers model from a local folder, the Hub's cache or the Hub, as a DSPy language model.
@@ -160,6 +224,8 @@ def transformers_model(
         seed: Decides sampled answers. A request that is repeated draws anew.
         chat_template: ``auto`` uses the tokenizer's chat template where it has one; ``none`` writes every
             conversation as plain text.
+        constrained: Let the model write only what keeps the format that its signature asks for: field
+            headers, the options of a ``Literal``, numbers, JSON by schema. Needs the extra ``constrained``.
         trust_remote_code: Run Python code that comes with the model. It can do anything that you can.
 
     Raises:
@@ -169,28 +235,35 @@ def transformers_model(
     weights = load_weights(id, placement=placement, revision=revision, trust_remote_code=trust_remote_code)
     return local_lm(
         weights,
-        threads=placement.threads,
+        placement,
         max_tokens=max_tokens,
         temperature=temperature,
         top_p=top_p,
         seed=seed,
         chat_template=chat_template,
+        constrained=constrained,
     )
 
 
 def local_lm(
     weights: Weights,
+    placement: Placement,
     *,
-    threads: int | None,
     max_tokens: int,
     temperature: float,
     top_p: float,
     seed: int,
     chat_template: ChatTemplate = "auto",
+    constrained: bool = False,
 ) -> dspy.LM:
     """The DSPy language model that asks weights in this process; arguments as above."""
     engine = TransformersEngine(
-        weights, max_tokens=max_tokens, seed=seed, chat_template=chat_template, threads=threads
+        weights,
+        placement,
+        max_tokens=max_tokens,
+        seed=seed,
+        chat_template=chat_template,
+        constrained=constrained,
     )
     return engine_lm(
         f"{LOCAL}{weights.name}",
@@ -201,10 +274,12 @@ def local_lm(
     )
 
 
-def _refuse_unsupported(request: Request) -> None:
-    asked = [name for name in _UNSUPPORTED if getattr(request.config, name) is not None]
+def _refuse_unsupported(request: Request, *, constrained: bool) -> None:
+    config = request.config
+    asked = [name for name in _UNSUPPORTED if getattr(config, name) is not None]
     asked += ["tools"] if request.tools else []
-    asked += sorted(request.config.extensions or {})
+    asked += ["response_format"] if config.response_format is not None and not constrained else []
+    asked += sorted(set(config.extensions or {}) - ({METADATA} if constrained else set()))
     if asked:
         raise UnsupportedFeatureError(f"a local model does not support {', '.join(asked)}")
 

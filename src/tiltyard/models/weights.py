@@ -20,6 +20,7 @@ from tiltyard.errors import InputError, JobError
 from tiltyard.models.hardware import Placement
 from tiltyard.models.sources import cached_commit, check_hub, local_folder, source_digest
 from tiltyard.redaction import redact
+from tiltyard.telemetry.inference import InferenceMeter
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ class NoTokenizerError(InputError):
 
 @dataclass(eq=False)
 class Weights:
-    """A model in memory with its tokenizer. Hold :attr:`lock` while using either."""
+    """A model in memory with its tokenizer. Hold :attr:`lock` to use either outside the model's batch."""
 
     name: str
     """The Hub id or folder that they came from."""
@@ -51,6 +52,8 @@ class Weights:
     commit: str | None = None
     """The Hub's commit, where they came from there."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    meter: InferenceMeter = field(default_factory=InferenceMeter)
+    """What the model has done."""
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -153,9 +156,9 @@ def load_weights(
             :class:`~tiltyard.models.sources.HubError` where the Hub does not hand the model out.
         JobError: It does not fit into the device's memory.
     """
-    key = (source, source_digest(source), revision, trust_remote_code, placement.device, placement.dtype)
+    loaded = (placement.device, placement.dtype, placement.compile)
     return SHARED.get(
-        key,
+        (source, source_digest(source), revision, trust_remote_code, *loaded),
         lambda: read_weights(
             source, placement=placement, revision=revision, trust_remote_code=trust_remote_code
         ),
@@ -188,6 +191,11 @@ def read_weights(
             raise JobError(
                 f"model '{source}' does not fit into the memory of {placement.device}",
                 "choose a smaller model, hardware.dtype=bfloat16 or hardware=cpu",
+            ) from error
+        if isinstance(error, ImportError):  # quantised checkpoints and code of a model's own need theirs
+            raise InputError(
+                f"model '{source}' needs a package that is not installed ({_reason(error)})",
+                "install it, or choose another checkpoint of the model",
             ) from error
         raise InputError(
             f"model '{source}' cannot be loaded ({_reason(error)})",
@@ -234,6 +242,11 @@ def _read(
             f"model '{source}' has no tokenizer that makes tokens of text",
             "save the tokenizer next to the weights: tokenizer.save_pretrained(FOLDER)",
         )
+    if placement.compile:
+        import torch
+
+        # Row and token counts change from pass to pass; static shapes would be compiled again each time.
+        model.forward = torch.compile(model.forward, dynamic=True)
     commit = cached_commit(source, revision) if origin == "hub" else None
     return Weights(source, origin, model.eval(), tokenizer, commit)
 

@@ -27,7 +27,7 @@ VARYING = ("split", "epoch")
 """Columns of the rows that separate lines too, where the rows have more than one value."""
 INTERVAL_SEED = 0
 """Seeds bootstrap intervals, as in a run's own summary."""
-NOT_DIFFERENCES = ("seed", "labels.", "tracking.", "debug", "evaluation.threads")
+NOT_DIFFERENCES = ("seed", "labels.", "tracking.", "debug", "evaluation.", "cache.")
 """Params in which the runs of one line may differ without a remark."""
 
 

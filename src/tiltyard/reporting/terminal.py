@@ -60,15 +60,32 @@ def _facts(result: ExperimentResult) -> Iterator[tuple[str, str]]:
     p50, p95 = (result.metrics.get(f"latency.generate.{rank}_ms") for rank in ("p50", "p95"))
     yield "latency", f"p50 {duration(p50)}, p95 {duration(p95)}"
     yield "speed", rate(result.metrics.get("examples_per_second"), "examples")
+    if cached := result.metrics.get("examples.cached"):
+        yield "cached", f"{count(cached)} answered by the response cache"
     prompt, completion = result.metrics.get("tokens.prompt"), result.metrics.get("tokens.completion")
     if prompt or completion:
         yield "tokens", f"{count(prompt)} read, {count(completion)} written"
+    if passes := _passes(result):
+        yield "model", passes
     memory = result.metrics.get("memory.peak_mb")
     if memory is not None:
         yield "memory", f"{count(memory)} MB at its peak"
     yield "took", duration(1000 * result.seconds)
     yield "files", shown_path(result.folder)
     yield "tracked", f"MLflow run {result.run_id}" if result.run_id else "no (tracking=off)"
+
+
+def _passes(result: ExperimentResult) -> str:
+    """What local inference did, as far as it was measured."""
+    read = result.metrics.get("inference.prefill_tokens_per_second")
+    written = result.metrics.get("inference.decode_tokens_per_second")
+    shared = result.metrics.get("inference.prefix_hit_rate")
+    parts = [f"{rate(read, 'tokens')} read"] if read else []
+    if written:
+        parts.append(f"{rate(written, 'tokens')} written")
+    if shared:
+        parts.append(f"{shared:.0%} of the prompts shared")
+    return ", ".join(parts)
 
 
 def _troubles(result: ExperimentResult) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from tiltyard.disks import on_local_disk
 from tiltyard.errors import InputError, JobError
 
 DATABASE = "mlflow.db"
@@ -37,23 +38,6 @@ LOCATIONS = (
 )
 """The columns in which MLflow records where artifacts are."""
 
-_LOCAL_FILE_SYSTEMS = frozenset(
-    {
-        "apfs",
-        "btrfs",
-        "exfat",
-        "ext2",
-        "ext3",
-        "ext4",
-        "f2fs",
-        "hfs",
-        "ntfs",
-        "overlay",
-        "tmpfs",
-        "xfs",
-        "zfs",
-    }
-)
 _MARK = "tiltyard_store"
 
 
@@ -163,7 +147,7 @@ def _upgrade(store: LocalStore) -> None:
 
 def _settle(database: Path, store: LocalStore) -> None:
     """Bind a database to the place of its store, in one transaction."""
-    journal = "WAL" if _is_on_local_disk(store.folder) else "DELETE"
+    journal = "WAL" if on_local_disk(store.folder) else "DELETE"
     with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA journal_mode={journal}")
         connection.execute("BEGIN IMMEDIATE")
@@ -200,15 +184,6 @@ def _write_mark(connection: sqlite3.Connection, store: LocalStore) -> None:
         f"INSERT INTO {_MARK} VALUES (?, ?)",
         (store.artifacts_uri, version("mlflow")),
     )
-
-
-def _is_on_local_disk(folder: Path) -> bool:
-    """Whether several machines cannot be sharing the folder: write-ahead logging needs one machine."""
-    import psutil
-
-    mounts = {Path(part.mountpoint): part.fstype.lower() for part in psutil.disk_partitions(all=True)}
-    nearest = next((place for place in (folder, *folder.parents) if place in mounts), None)
-    return nearest is not None and mounts[nearest] in _LOCAL_FILE_SYSTEMS
 
 
 @contextmanager

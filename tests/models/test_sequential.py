@@ -3,8 +3,9 @@ import copy
 import pytest
 import torch
 
-from tiltyard.models.decoding import Decoding, decode
+from tiltyard.models.decoding import Decoding
 from tiltyard.models.hardware import use_threads
+from tiltyard.models.sequential import decode
 
 
 @pytest.fixture(scope="module", autouse=True)

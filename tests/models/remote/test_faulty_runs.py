@@ -1,0 +1,143 @@
+"""Runs of 200 examples against a server that fails: what passes loses none, what lasts is reported."""
+
+import json
+import time
+from collections import Counter
+
+import dspy
+import pytest
+from fault_server import PERMANENT, TRANSIENT, Handler
+
+from tiltyard.evaluation.evaluate import evaluate
+from tiltyard.evaluation.rows import read_rows
+from tiltyard.evaluation.trial import RowLabels
+from tiltyard.models.engine import engine_lm
+from tiltyard.models.remote import RemoteEngine
+from tiltyard.models.remote.limits import Limits
+from tiltyard.models.remote.retrying import RetryPolicy
+from tiltyard.models.remote.server import Server
+from tiltyard.tasks.task import Score
+from tiltyard.telemetry.latency import LatencyRecorder
+
+EXAMPLES = 200
+
+
+class FortyTwo:
+    """Questions whose answer is 42."""
+
+    domain = "general"
+    signature = dspy.Signature("question -> answer")
+    program = dspy.Predict
+
+    def metric(self, example, prediction, trace=None, pred_name=None, pred_trace=None):
+        return Score(float(prediction.answer == example.answer))
+
+    def gold(self, example):
+        return example.answer
+
+    def answer(self, prediction):
+        return prediction.answer
+
+
+def run(lm, folder, threads=16):
+    task = FortyTwo()
+    examples = [
+        dspy.Example(id=f"q{number}", question=f"Question {number}?", answer="42").with_inputs("question")
+        for number in range(EXAMPLES)
+    ]
+    evaluation = evaluate(
+        task.program(task.signature),
+        examples,
+        task,
+        lm=lm,
+        labels=RowLabels("remote", "forty-two", "baseline"),
+        threads=threads,
+        latencies=LatencyRecorder(),
+        folder=folder,
+        progress=False,
+    )
+    errors = folder / "errors.jsonl"
+    failures = [json.loads(line) for line in errors.read_text().splitlines()] if errors.exists() else []
+    return evaluation, read_rows(folder / "predictions.csv"), failures
+
+
+def test_random_faults_of_every_passing_kind_lose_no_example(fake, remote, tmp_path):
+    fake.share = 0.2
+    evaluation, rows, failures = run(remote(max_concurrency=16), tmp_path)
+
+    assert failures == []
+    assert len(rows) == EXAMPLES
+    assert evaluation.score == 1.0
+    assert sum(fake.faults.values()) > EXAMPLES
+    assert {fault for fault in fake.faults if fault != "ok"} == set(TRANSIENT)
+
+
+def test_a_server_that_takes_four_at_once_is_found_out(fake, remote, tmp_path, monkeypatch):
+    """It refuses what comes on top: fewer are sent, and no example is lost."""
+    answer = Handler.do_ok
+
+    def refuse_the_fifth(self):
+        (self.do_429 if self.server.fake.running > 4 else lambda: answer(self))()
+
+    monkeypatch.setattr(Handler, "do_ok", refuse_the_fifth)
+    fake.delay = 0.01
+    evaluation, _, failures = run(remote(max_concurrency=16), tmp_path)
+
+    assert failures == []
+    assert evaluation.score == 1.0
+    assert len(fake.requests) < 2 * EXAMPLES
+
+
+def test_a_rate_that_no_header_tells_loses_no_example(fake, tmp_path, monkeypatch):
+    """As many as 30 a minute, at a 50th of the time: four times as many threads as it takes in one."""
+    minute, taken, answer = 1.2, [], Handler.do_ok
+
+    def refuse_what_is_too_much(self):
+        with self.server.fake.lock:
+            now = time.monotonic()
+            refused = sum(at > now - minute for at in taken) >= 30
+            if not refused:
+                taken.append(now)
+        (self.do_429 if refused else lambda: answer(self))()
+
+    monkeypatch.setattr(Handler, "do_ok", refuse_what_is_too_much)
+    server = Server("openai_compatible", fake.url, timeout=5.0)
+    patience = RetryPolicy(seconds=300 / 50, first_delay=0.5 / 50, longest_delay=60 / 50)
+    engine = RemoteEngine(server, "tiny", limits=Limits(max_concurrency=120), retries=patience)
+    evaluation, _, failures = run(engine_lm("remote/tiny", engine), tmp_path, threads=120)
+
+    assert failures == []
+    assert evaluation.score == 1.0
+    engine.close()
+
+
+@pytest.mark.parametrize(("fault", "kind"), PERMANENT.items())
+def test_a_fault_that_lasts_fails_every_example_at_once_and_says_why(fault, kind, fake, remote, tmp_path):
+    fake.share, fake.among = 1.0, [fault]
+    evaluation, rows, failures = run(remote(max_concurrency=16), tmp_path)
+
+    assert len(fake.requests) == EXAMPLES
+    assert len(rows) == EXAMPLES
+    assert evaluation.score == 0.0
+    assert Counter(failure["kind"] for failure in failures) == {kind: EXAMPLES}
+
+
+def test_a_server_that_stays_broken_ends_the_run_in_bounded_time(fake, remote, tmp_path):
+    fake.share, fake.among = 1.0, ["500"]
+    lm = remote(max_concurrency=16, retries=20, retry_seconds=2.0)
+    _, rows, failures = run(lm, tmp_path)
+
+    assert len(rows) == EXAMPLES
+    assert {failure["kind"] for failure in failures} == {"model"}
+    assert "given up after" in failures[0]["message"]
+    assert rows["latency_ms"].max() < 10_000
+    assert len(fake.requests) < 3 * EXAMPLES  # once it is known to be down, each example costs one try
+
+
+def test_some_faults_that_last_cost_their_own_examples_only(fake, remote, tmp_path):
+    fake.share, fake.among = 0.1, ["400_context_length"]
+    evaluation, rows, failures = run(remote(max_concurrency=16), tmp_path)
+
+    assert len(rows) == EXAMPLES
+    assert len(failures) == fake.faults["400_context_length"] > 0
+    assert evaluation.score == 1 - len(failures) / EXAMPLES
