@@ -58,6 +58,12 @@ def end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(ends)
 
 
+def stop_strings(model: Any) -> tuple[str, ...]:
+    """The strings at which the checkpoint's generation config ends a completion."""
+    declared = getattr(model.generation_config, "stop_strings", None) or ()
+    return (declared,) if isinstance(declared, str) else tuple(declared)
+
+
 def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of written tokens, special ones left out."""
     text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -51,6 +51,7 @@ def decode(
     with torch.inference_mode():
         output = model.generate(
             input_ids=ids,
+            tokenizer=tokenizer,  # for stop strings of the checkpoint's own
             attention_mask=torch.ones_like(ids),
             generation_config=_greedy(how.max_tokens, ends, tokenizer.pad_token_id),
             logits_processor=LogitsProcessorList(choosing),

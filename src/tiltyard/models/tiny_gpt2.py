@@ -40,6 +40,7 @@ def tiny_gpt2(
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
     seed: Seed = 0,
+    constrained: bool = False,
 ) -> dspy.LM:
     """A tiny GPT-2 as a DSPy language model, for trying the transformers path anywhere.
 
@@ -57,6 +58,8 @@ def tiny_gpt2(
         temperature: 0 (greedy) to 2. Above 0, tokens are sampled.
         top_p: Sample among the likeliest tokens that together have this probability, in (0, 1].
         seed: Decides sampled answers. A request that is repeated draws anew.
+        constrained: Let the model write only what keeps the format that its signature asks for. Needs the
+            extra ``constrained``.
 
     Raises:
         InputError: The device is not there, or the model cannot be loaded and nothing may stand in for it.
@@ -85,6 +88,7 @@ def tiny_gpt2(
         temperature=temperature,
         top_p=top_p,
         seed=seed,
+        constrained=constrained,
     )
 
 

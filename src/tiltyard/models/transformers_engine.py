@@ -17,7 +17,7 @@ from pydantic import Field
 
 from tiltyard.models.caching import caching
 from tiltyard.models.constraints import METADATA, Constrainer, TokenConstraint
-from tiltyard.models.decoding import Decoded, Decoding, end_tokens
+from tiltyard.models.decoding import Decoded, Decoding, end_tokens, stop_strings
 from tiltyard.models.engine import LOCAL, Completion, TextEngine, engine_lm
 from tiltyard.models.hardware import Hardware, Placement, rows_at_once, use_threads
 from tiltyard.models.prompt import ChatTemplate, Prompt
@@ -73,6 +73,7 @@ class TransformersEngine(TextEngine):
         self._seed = seed
         self._threads = placement.threads
         self._ends = end_tokens(weights.model, weights.tokenizer)
+        self._stop = self._prompt.stop + stop_strings(weights.model)
         self._batcher = shared_batcher(weights, placement)
         self._constrainer = Constrainer(weights.tokenizer, self._ends) if constrained else None
         self._repetitions: Counter[bytes] = Counter()
@@ -158,7 +159,7 @@ class TransformersEngine(TextEngine):
             top_p=1.0 if config.top_p is None else config.top_p,
             top_k=config.top_k,
             # A format says itself where the answer is over.
-            stop=config.stop if constraint else config.stop + self._prompt.stop,
+            stop=config.stop if constraint else config.stop + self._stop,
             seed=(config.seed or 0) % 2**63,
         )
         answer = self._complete(prompt, how, constraint)

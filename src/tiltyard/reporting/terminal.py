@@ -59,8 +59,10 @@ def _facts(result: ExperimentResult) -> Iterator[tuple[str, str]]:
         yield "trouble", troubles
     p50, p95 = (result.metrics.get(f"latency.generate.{rank}_ms") for rank in ("p50", "p95"))
     yield "latency", f"p50 {duration(p50)}, p95 {duration(p95)}"
-    yield "speed", rate(result.metrics.get("examples_per_second"), "examples")
-    if cached := result.metrics.get("examples.cached"):
+    cached, speed = result.metrics.get("examples.cached"), result.metrics.get("examples_per_second")
+    if speed is not None or not cached:
+        yield "speed", rate(speed, "examples")
+    if cached:
         yield "cached", f"{count(cached)} answered by the response cache"
     prompt, completion = result.metrics.get("tokens.prompt"), result.metrics.get("tokens.completion")
     if prompt or completion:

@@ -44,7 +44,7 @@ def test_what_several_share_is_read_first_and_once():
 
     admission = admit(waiting, [], PrefixTree(None), room())
 
-    assert (admission.requests, admission.beginnings) == ([], [TRUNK])
+    assert (admission.requests, [tokens for tokens, _ in admission.beginnings]) == ([], [TRUNK])
     assert len(waiting) == 5
 
     tree = PrefixTree(None)
@@ -138,11 +138,11 @@ def test_every_request_gets_in_and_the_room_holds(data):
             beginning_tokens=kept,
         )
         admission = admit(queue, being_read, tree, given_room)
-        new = [*(one.prompt for one in admission.requests), *admission.beginnings]
+        new = [*(one.prompt for one in admission.requests), *(tokens for tokens, _ in admission.beginnings)]
         assert new or being_read or not queue
         assert len(new) + len(being_read) <= rows
         assert given_room.tokens >= 0 or len(new) <= 1 or len(new) + len(being_read) <= rows
-        for beginning in admission.beginnings:
+        for beginning, _ in admission.beginnings:
             assert len(beginning) <= kept
             sharers = [one for one in queue if one.prompt[: len(beginning)] == beginning]
             assert len(sharers) >= 2
@@ -165,7 +165,7 @@ def test_a_beginning_is_shared_by_all_who_wait_for_it(shapes):
 
     admission = admit(waiting, [], PrefixTree(None), room())
 
-    for beginning in admission.beginnings:
+    for beginning, _ in admission.beginnings:
         assert len(beginning) >= WORTH
         assert sum(common_length(one.prompt, beginning) == len(beginning) for one in waiting) >= 2
     assert [one for one in before if one in waiting] == list(waiting)

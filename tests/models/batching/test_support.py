@@ -89,7 +89,7 @@ REFUSED = {
 PROMPTS = [
     tuple((11 * at + 3 * row) % VOCABULARY for at in range(length)) for row, length in enumerate((40, 3, 25))
 ]
-PROMPTS += [PROMPTS[0][:33] + (1, 2, 3)]
+PROMPTS += [(*PROMPTS[0][:33], 1, 2, 3)]
 
 
 @pytest.fixture(autouse=True)

@@ -38,8 +38,8 @@ class Admission:
     """Who joins."""
 
     requests: list[BatchedRequest] = field(default_factory=list)
-    beginnings: list[tuple[int, ...]] = field(default_factory=list)
-    """Shared beginnings to be read and kept."""
+    beginnings: list[tuple[tuple[int, ...], BatchedRequest]] = field(default_factory=list)
+    """Shared beginnings to be read and kept, each with the request on whose account it is read."""
 
     @property
     def empty(self) -> bool:
@@ -81,7 +81,7 @@ def admit(
             admission.requests.append(request)
         else:
             left.append(request)
-            admission.beginnings.append(beginning)
+            admission.beginnings.append((beginning, request))
         if request.share_prefix and len(reader := beginning or tokens) <= room.beginning_tokens:
             leaders.append(reader)
     waiting.clear()

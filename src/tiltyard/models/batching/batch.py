@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from tiltyard.models.batching.admission import Room, admit
+from tiltyard.models.batching.attention import LONG, keeps_scores
 from tiltyard.models.batching.key_values import Layout, Segment
 from tiltyard.models.batching.lanes import Lanes
 from tiltyard.models.batching.limits import Limits, is_out_of_memory
@@ -48,6 +49,7 @@ class RunningBatch:
         self._limits = limits
         self._meter = meter
         self._heads = model.config.get_text_config(decoder=True).num_attention_heads
+        self._keeps_scores = keeps_scores(model)
         self._tree = PrefixTree(limits.prefix_bytes)
         self._waiting: deque[BatchedRequest] = deque()
         self._rows: list[Row] = []
@@ -121,8 +123,8 @@ class RunningBatch:
             }
             users = Counter(segment for path in known.values() for segment in path)
             users.update(self._lanes.users())
-            for tokens in admission.beginnings:
-                self._place(Row(list(tokens)), self._tree.take(tokens), users, 0)
+            for tokens, request in admission.beginnings:
+                self._place(Row(list(tokens), reads_for=request), self._tree.take(tokens), users, 0)
             while joining:
                 request = joining.popleft()
                 self._join(request, known[request], users)
@@ -135,12 +137,14 @@ class RunningBatch:
         row = Row(list(request.tokens), request=request)
         self._place(row, path, users, min(left, self._expected_answer()))
         if request.cached_tokens is None:
-            request.cached_tokens = sum(segment.length for segment in path)
+            # What was read for it in a shared beginning was not spared.
+            request.cached_tokens = max(0, sum(segment.length for segment in path) - request.read_ahead)
             self._meter.count_prompt(len(request.prompt), request.cached_tokens)
 
     def _place(self, row: Row, path: list[Segment], users: Mapping[Segment, int], answer: int) -> None:
         self._rows.append(row)  # first, so that no request is lost when there is no memory for its place
         self._lanes.place(row, path, users, answer)
+        row.known = row.context
 
     def _remove(self, row: Row) -> None:
         self._rows.remove(row)
@@ -155,14 +159,17 @@ class RunningBatch:
             self._make_room_to_write()
             return dict.fromkeys(self._rows, 1)
         counts: dict[Row, int] = {}
-        total, longest = 0, 1
+        tokens, scores = self._limits.step_tokens, self._limits.step_scores
         for row in reading:
-            longest = max(longest, len(row.tokens))
-            most = min(self._limits.step_tokens, self._limits.step_scores // (self._heads * longest)) - total
+            # Long readings do not hold their scores in memory, see attention.LONG.
+            holds = self._keeps_scores or row.pending < LONG
+            width = self._heads * len(row.tokens) if holds else 0
+            most = min(tokens, scores // width if width else tokens)
             if most < 1 and counts:
                 break
-            counts[row] = min(row.pending, max(most, 1))
-            total += counts[row]
+            counts[row] = count = min(row.pending, max(most, 1))
+            tokens -= count
+            scores -= count * width
         return counts
 
     def _make_room_to_write(self) -> None:
@@ -190,6 +197,7 @@ class RunningBatch:
             if row.reading:
                 self._keep(row)
             if row.request is None:
+                row.account_for_reading()
                 self._remove(row)
             else:
                 row.reading = False

@@ -136,11 +136,10 @@ class _Door:
         with self._changed:
             if self._closed:
                 raise RuntimeError(ENDING)
-            # A thread may also be gone without a word: a forked process has none.
+            # A thread may also be gone without a word, where it could not start or the process was forked.
             if self._worker is None or not self._worker.is_alive():
-                started = worker()
-                started.start()
-                self._worker = started
+                self._worker = worker()
+                self._worker.start()
             self._arrived.append(request)
             self._changed.notify()
 
@@ -186,7 +185,7 @@ class _Door:
             worker = self._worker
         # Only at the interpreter's end is there a pass to wait for: threads that it cuts off there, in the
         # middle of torch, abort the process.
-        if worker is not None and worker is not threading.current_thread():
+        if worker is not None and worker.is_alive() and worker is not threading.current_thread():
             worker.join()
 
 

@@ -72,7 +72,7 @@ class Limits:
             else prefix_bytes,
             rows=rows_at_once(device.type),
             step_tokens=8192 if on_gpu else 2048,
-            step_scores=2**28 if on_gpu else 2**25,
+            step_scores=2**28 if on_gpu else 2**21,
         )
 
     def shrink(self, used_tokens: int) -> None:

@@ -5,8 +5,8 @@ from itertools import chain, groupby
 
 import torch
 
-from tiltyard.models.batching.attention import Group, Step
 from tiltyard.models.batching.rows import Row
+from tiltyard.models.batching.step import Group, Step
 
 
 def pack(counts: Mapping[Row, int], device: torch.device) -> Step:

@@ -32,6 +32,10 @@ class Row:
     """Tokens of its tail whose keys and values are there."""
     request: "BatchedRequest | None" = None
     """What it answers; None for a beginning that is read because several requests share it."""
+    reads_for: "BatchedRequest | None" = None
+    """On whose account a beginning is read."""
+    known: int = 0
+    """Tokens that did not have to be read when it joined."""
 
     reading: bool = True
     """Whether it still reads: a row that has read everything writes a token at each step."""
@@ -50,6 +54,11 @@ class Row:
     def pending(self) -> int:
         """Tokens that the model has not seen yet: one while writing, mostly more while reading."""
         return len(self.tokens) - self.context
+
+    def account_for_reading(self) -> None:
+        """Charge what was read of a beginning to the request on whose account it was."""
+        if self.reads_for is not None:
+            self.reads_for.read_ahead += len(self.tokens) - self.known
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,8 @@ class BatchedRequest:
     submitted: float = field(default_factory=time.perf_counter)
     first_token: float | None = None
     """When its first token was written."""
+    read_ahead: int = 0
+    """Tokens of its prompt that were read on its account before it joined, in a beginning that it shares."""
     abandoned: bool = False
     """Whether nobody waits for it any more."""
 

@@ -11,7 +11,7 @@ from tiltyard.models.batching.key_values import Layout
 from tiltyard.models.batching.limits import Limits
 from tiltyard.models.batching.support import CannotBatchError, examine
 from tiltyard.models.hardware import Placement
-from tiltyard.models.weights import Weights
+from tiltyard.models.weights import Weights, apart
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def shared_batcher(weights: Weights, placement: Placement) -> Batcher | None:
 
 def _examined(weights: Weights) -> Layout | None:
     try:
-        return examine(weights.model)
+        return apart(lambda: examine(weights.model))
     except CannotBatchError as error:
         logger.warning("%s answers one request at a time: %s", weights.name, error)
         return None
