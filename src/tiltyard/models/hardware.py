@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tiltyard.config import Content
+from tiltyard.config import Content, Operational
 from tiltyard.errors import InputError
 
 Device = Literal["cuda", "mps", "cpu"]
@@ -69,8 +69,8 @@ class Hardware:
     device: Annotated[Literal["auto", "cuda", "mps", "cpu"], Content(resolve_device)] = "auto"
     dtype: DType = "auto"
     threads: Annotated[int | None, Field(ge=1)] = None
-    max_batch_tokens: Annotated[int | None, Field(ge=256)] = None
-    prefix_cache_mb: Annotated[int | None, Field(ge=0)] = None
+    max_batch_tokens: Annotated[int | None, Field(ge=256), Operational()] = None
+    prefix_cache_mb: Annotated[int | None, Field(ge=0), Operational()] = None
     compile: bool = False
 
     def resolve(self) -> Placement:
