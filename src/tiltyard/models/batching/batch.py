@@ -109,7 +109,7 @@ class RunningBatch:
         ]
         room = Room(
             rows=self._limits.rows - len(self._rows),
-            tokens=self._limits.batch_tokens - self._held_tokens(),
+            tokens=self._limits.tokens_now(self._held_tokens(), self._layout.token_bytes, self._model.device),
             empty=not self._rows,
             answer_tokens=self._expected_answer(),
             beginning_tokens=self._limits.prefix_bytes // self._layout.token_bytes,
@@ -214,9 +214,11 @@ class RunningBatch:
         assert lane is not None
         if not row.shared:
             return
+        tree = self._tree
+        tree.budget_bytes = self._limits.prefix_bytes_now(tree.used_bytes, self._model.device)
         first, slot = lane.shared_length, row.slot
         prompt = tuple(row.tokens) if row.request is None else row.request.prompt
-        self._tree.insert(prompt, lambda start, end: lane.own(slot, start - first, end - first))
+        tree.insert(prompt, lambda start, end: lane.own(slot, start - first, end - first))
 
     def _write(self, row: Row, request: BatchedRequest, likeliest: int, logits: torch.Tensor) -> None:
         """Add the next token to a completion, and let the request go when that was the last."""

@@ -21,6 +21,8 @@ BATCH_SHARE = 0.4
 """Of the memory that is free when a model is first used, for the rows of its batch."""
 PREFIX_SHARE = 0.2
 """Of that memory, for the beginnings of prompts that are kept."""
+LEAVES_FREE = 0.8
+"""Of the memory that is free when requests join, the most that they may take."""
 PREFIX_MOST_BYTES = 8 * 2**30
 SMALLEST_BATCH_TOKENS = 256
 SMALLEST_STEP_TOKENS = 256
@@ -75,6 +77,15 @@ class Limits:
             step_scores=2**28 if on_gpu else 2**21,
         )
 
+    def tokens_now(self, held_tokens: int, token_bytes: int, device: torch.device) -> int:
+        """Tokens that may still join a batch which holds so many: other processes may have taken memory."""
+        room = int(LEAVES_FREE * free_memory(device) / token_bytes)
+        return min(self.batch_tokens - held_tokens, room)
+
+    def prefix_bytes_now(self, used_bytes: int, device: torch.device) -> int:
+        """Memory for beginnings, where so much is used already: other processes may have taken the rest."""
+        return min(self.prefix_bytes, used_bytes + int(PREFIX_SHARE * free_memory(device)))
+
     def shrink(self, used_tokens: int) -> None:
         """Halve the batch and its steps, after memory ran out with so many tokens in it.
 
@@ -108,7 +119,8 @@ def free_memory(device: torch.device) -> int:
     """Bytes that this process may still take on a device; the container's limit counts."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
+        # What torch keeps for its next tensors is as good as free.
+        return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free = int(psutil.virtual_memory().available)
     try:
         limit = int((_CGROUP / "memory.max").read_text())
