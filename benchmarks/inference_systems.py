@@ -20,7 +20,7 @@ from dspy.lm15 import Request
 from inference_prompts import Prompt
 
 from tiltyard.models.engine import message_text
-from tiltyard.models.weights import apart
+from tiltyard.models.threads import apart
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from tiltyard.errors import InputError
-from tiltyard.models.hardware import Hardware, Placement, available_devices, use_threads
+from tiltyard.models.hardware import Hardware, Placement, available_devices
 from tiltyard.signatures import check_node
 
 
@@ -85,20 +84,6 @@ def test_devices_are_listed_best_first(machine):
     machine(cuda=False, mps=True)
 
     assert available_devices() == ("mps", "cpu")
-
-
-def test_threads_hold_in_every_thread_and_null_restores_the_default():
-    use_threads(None)
-    default = torch.get_num_threads()
-
-    def count(wanted):
-        use_threads(wanted)
-        return torch.get_num_threads()
-
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(count, [1, 1])) == [1, 1]
-        assert list(pool.map(count, [None, None])) == [default, default]
-    use_threads(None)
 
 
 def test_importing_configurable_modules_loads_neither_torch_nor_transformers():

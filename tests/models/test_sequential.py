@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tiltyard.models.decoding import Decoding
-from tiltyard.models.hardware import use_threads
 from tiltyard.models.sequential import decode
+from tiltyard.models.threads import use_threads
 
 
 @pytest.fixture(scope="module", autouse=True)

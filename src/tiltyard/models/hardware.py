@@ -6,7 +6,6 @@ Placement(device='cpu', dtype='float32', threads=None)
 
 import os
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -114,24 +113,3 @@ def available_devices() -> tuple[Device, ...]:
 def rows_at_once(device: str) -> int:
     """Requests that a batch works on at once on a device: where more would hardly raise the throughput."""
     return 256 if device == "cuda" else 64
-
-
-def use_threads(count: int | None) -> None:
-    """Make torch's operations in the calling thread use so many CPU threads.
-
-    Args:
-        count: How many; None is the number that torch chose when it was loaded.
-    """
-    import torch
-
-    default = _default_threads()  # asked for first: it must not be what an earlier call set
-    wanted = default if count is None else count
-    if torch.get_num_threads() != wanted:
-        torch.set_num_threads(wanted)
-
-
-@cache
-def _default_threads() -> int:
-    import torch
-
-    return torch.get_num_threads()

@@ -19,9 +19,10 @@ from tiltyard.models.caching import caching
 from tiltyard.models.constraints import METADATA, Constrainer, TokenConstraint
 from tiltyard.models.decoding import Decoded, Decoding, end_tokens, stop_strings
 from tiltyard.models.engine import LOCAL, Completion, TextEngine, engine_lm
-from tiltyard.models.hardware import Hardware, Placement, rows_at_once, use_threads
+from tiltyard.models.hardware import Hardware, Placement, rows_at_once
 from tiltyard.models.prompt import ChatTemplate, Prompt
 from tiltyard.models.sources import ModelSource
+from tiltyard.models.threads import use_threads
 from tiltyard.models.weights import Weights, load_weights
 from tiltyard.telemetry.inference import Inference
 

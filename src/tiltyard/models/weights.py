@@ -11,9 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tiltyard.errors import InputError, JobError
 from tiltyard.models.hardware import Placement
 from tiltyard.models.sources import cached_commit, check_hub, local_folder, source_digest
+from tiltyard.models.threads import apart
 from tiltyard.redaction import redact
 from tiltyard.telemetry.inference import InferenceMeter
 
@@ -257,25 +256,6 @@ def _makes_tokens(tokenizer: Any) -> bool:
     """Whether text becomes tokens; where files lack, transformers makes a tokenizer of special tokens."""
     tokens = tokenizer.encode(TRIAL_TEXT, add_special_tokens=False)
     return not set(tokens) <= set(tokenizer.all_special_ids)
-
-
-def apart(work: Callable[[], T]) -> T:
-    """Do something with torch in a thread of its own, and wait for it.
-
-    The thread that first computes in parallel keeps its helpers. With those of a second thread they are more
-    than the cores, and OpenMP then lets all of them sleep after each operation: waking them takes longer than
-    many an operation of a small model. So no thread that lives on should compute beside the batch's.
-    """
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=copy_context().run, args=(run,), name="weights", daemon=True).start()
-    return done.result()
 
 
 def _timed(load: Callable[[], Weights]) -> Weights:

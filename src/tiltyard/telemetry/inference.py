@@ -75,34 +75,22 @@ class InferenceMeter:
 
     def count_prompt(self, tokens: int, cached: int) -> None:
         """Add a request's prompt."""
-        with self._lock:
-            sums = self._sums
-            self._sums = replace(
-                sums, prompt_tokens=sums.prompt_tokens + tokens, cached_tokens=sums.cached_tokens + cached
-            )
+        self._add(prompt_tokens=tokens, cached_tokens=cached)
 
     def count_prefill(self, tokens: int, seconds: float) -> None:
         """Add a pass that read prompts."""
-        with self._lock:
-            sums = self._sums
-            self._sums = replace(
-                sums,
-                prefill_tokens=sums.prefill_tokens + tokens,
-                prefill_seconds=sums.prefill_seconds + seconds,
-            )
+        self._add(prefill_tokens=tokens, prefill_seconds=seconds)
 
     def count_decode(self, tokens: int, seconds: float) -> None:
         """Add a pass that wrote a token for each of several completions."""
-        with self._lock:
-            sums = self._sums
-            self._sums = replace(
-                sums,
-                decode_tokens=sums.decode_tokens + tokens,
-                decode_seconds=sums.decode_seconds + seconds,
-                decode_passes=sums.decode_passes + 1,
-            )
+        self._add(decode_tokens=tokens, decode_seconds=seconds, decode_passes=1)
 
     def count_first_token(self, milliseconds: float) -> None:
         """Add the time from a request to the first token of its completion."""
         with self._lock:
             self._first_token_ms.append(milliseconds)
+
+    def _add(self, **more: float) -> None:
+        with self._lock:
+            sums = {name: getattr(self._sums, name) + number for name, number in more.items()}
+            self._sums = replace(self._sums, **sums)

@@ -5,7 +5,7 @@ import torch
 from small_models import MODELS, Letters
 
 from tiltyard.models.batching.support import examine
-from tiltyard.models.hardware import use_threads
+from tiltyard.models.threads import use_threads
 
 
 @pytest.fixture(scope="session", autouse=True)

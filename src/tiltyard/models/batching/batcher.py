@@ -20,7 +20,7 @@ from tiltyard.models.batching.rows import BatchedRequest, Written
 from tiltyard.models.batching.stop_strings import StopStrings
 from tiltyard.models.batching.token_rules import token_rules
 from tiltyard.models.decoding import Decoded, Decoding, decoded, end_tokens
-from tiltyard.models.hardware import use_threads
+from tiltyard.models.threads import use_threads
 from tiltyard.telemetry.inference import InferenceMeter
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from tiltyard.models.batching.key_values import Layout
 from tiltyard.models.batching.limits import Limits
 from tiltyard.models.batching.support import CannotBatchError, examine
 from tiltyard.models.hardware import Placement
-from tiltyard.models.weights import Weights, apart
+from tiltyard.models.threads import apart
+from tiltyard.models.weights import Weights
 
 logger = logging.getLogger(__name__)
 
