@@ -11,7 +11,7 @@ from inference_bound import bound, matrix_speed
 from inference_cached import repeated
 from inference_contest import Contestant, Outcome, Row, compete
 from inference_program import MarkedQuestions, rendered
-from inference_prompts import Prompt, described, different_prompts, shared_prompts
+from inference_prompts import Prompt, described, different_prompts, own_tokens, shared_prompts
 from inference_systems import (
     Generate,
     GenerateBatch,
@@ -41,7 +41,7 @@ AIMS = {
 """The ratios that Tiltyard is to reach."""
 
 SHARED, OWN, WRITTEN = 540, 20, 32
-"""Tokens of A's and C's prompts and answers."""
+"""Tokens of A's prompts and answers, and of C's, whose own part DSPy's reminder makes longer."""
 LENGTHS, LIMITS = (20, 800), (1, 64)
 """Tokens of B's prompts and answers."""
 
@@ -113,22 +113,29 @@ class Benchmark:
         yield from self._rows("B", compete(contestants, self.options.repeat), ["", "lm-eval"])
 
     def program(self) -> Iterator[Row]:
-        """C. The two get different prompts of one kind, since the second would profit from the first's."""
+        """C. The two get different prompts of one kind, since the second would profit from the first's.
+
+        They are A's as nearly as DSPy's chat format allows: its reminder behind each question makes the part
+        of their own longer.
+        """
         count, threads = self.options.prompts, self.options.threads
 
         def task(seed: int) -> MarkedQuestions:
             return MarkedQuestions(self.tokenizer, shared=SHARED, own=OWN, seed=seed, max_tokens=WRITTEN)
 
-        self._say("C", [rendered(request) for request in task(0).requests(count)])
+        loads = [[rendered(request) for request in task(seed).requests(count)] for seed in (0, 1)]
+        for load in loads:
+            self._say("C", load)
+        own = f"prompts' own tokens: {own_tokens(self.tokenizer, loads[0]):.0f}, A's: {OWN}"
         contestants = [
             Contestant(
-                f"Tiltyard's evaluate, {threads} threads",
+                f"Tiltyard's evaluate, {threads} threads; {own}",
                 lambda seed, count: task(2 * seed).evaluate(self.lm, count=count, threads=threads),
                 count,
                 warm_up=count,
             ),
             Contestant(
-                f"the engine, {threads} threads",
+                f"the engine, {threads} threads; {own}",
                 lambda seed, count: self.tiltyard.complete(task(2 * seed + 1).requests(count)),
                 count,
                 warm_up=count,

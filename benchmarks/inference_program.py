@@ -14,14 +14,17 @@ import dspy
 from dspy.lm15 import Request
 from dspy.utils.exceptions import AdapterParseError
 from evaluation_overhead import NullTask
-from inference_prompts import CLOSING, Source
+from inference_prompts import CLOSING, Source, common_prefix
 from inference_systems import Answers, timed
 
 from tiltyard.evaluation.evaluate import evaluate
 from tiltyard.evaluation.trial import RowLabels
 from tiltyard.models.engine import Completion, TextEngine, engine_lm
-from tiltyard.tasks.task import Splits
+from tiltyard.tasks.task import Score, Splits
 from tiltyard.telemetry.latency import LatencyRecorder
+
+LEAST_QUESTION = 4
+"""Tokens of the shortest questions of which enough are different."""
 
 
 class AnyAnswer(dspy.ChatAdapter):
@@ -35,7 +38,7 @@ class AnyAnswer(dspy.ChatAdapter):
         with suppress(AdapterParseError):
             fields: dict[str, Any] = super().parse(signature, completion)
             return fields
-        return {"answer": completion}
+        return {"a": completion}
 
 
 class Recorder(TextEngine):
@@ -51,35 +54,60 @@ class Recorder(TextEngine):
 
 
 class MarkedQuestions(NullTask):
-    """Questions under instructions of random text, sized so that prompts have about so many tokens.
+    """Questions under instructions of random text.
+
+    DSPy's chat format writes a reminder behind every question. With it a prompt has more tokens of its own
+    than ``own``, however short the question: questions are then :data:`LEAST_QUESTION` tokens long.
 
     Args:
         tokenizer: Counts the tokens.
-        shared: Tokens that all prompts have: the instructions and DSPy's own text, of which some stands after
-            the question.
-        own: Tokens of each question.
+        shared: Tokens that all prompts begin with: DSPy's own text and the instructions.
+        own: Tokens that each prompt is to have behind these, at the least.
         seed: Decides the text; another seed's prompts share nothing but DSPy's own opening.
         max_tokens: Tokens of an answer.
     """
 
     def __init__(self, tokenizer: Any, *, shared: int, own: int, seed: int, max_tokens: int) -> None:
         self._source = Source(tokenizer, seed)
-        self._own = own
+        self._question = LEAST_QUESTION
         self._settings = {"temperature": 0.0, "max_tokens": max_tokens}
-        form = dspy.Signature("question -> answer", "-")
+        form = dspy.Signature("q -> a", "-")
         self.signature = form
-        surrounding = len(tokenizer(rendered(self.requests(1)[0]))["input_ids"]) - own
-        self.signature = form.with_instructions(self._source.text(max(1, shared - surrounding)))
+        prompts = [tokenizer(rendered(request))["input_ids"] for request in self.requests(8)]
+        common = common_prefix(prompts)
+        reminder = len(prompts[0]) - common - LEAST_QUESTION
+        self._question = max(LEAST_QUESTION, own - reminder)
+        self.signature = form.with_instructions(self._source.text(max(1, shared - common)))
 
     def splits(self, seed: int, limit: int | None) -> Splits:
-        """The test split only: ``limit`` questions."""
+        """The test split only: ``limit`` questions, all of them different."""
+        questions: dict[str, None] = {}
+        while len(questions) < (limit or 0):
+            questions[self._source.text(self._question)] = None
         test = [
-            dspy.Example(id=str(number), question=self._source.text(self._own), answer="").with_inputs(
-                "question"
-            )
-            for number in range(limit or 0)
+            dspy.Example(id=str(number), q=question, a="").with_inputs("q")
+            for number, question in enumerate(questions)
         ]
         return Splits(train=[], validation=[], test=test)
+
+    def metric(
+        self,
+        example: dspy.Example,
+        prediction: dspy.Prediction,
+        trace: Any = None,
+        pred_name: str | None = None,
+        pred_trace: Any = None,
+    ) -> Score:
+        """Whether the answers are equal."""
+        return Score(float(example.a == prediction.a), "")
+
+    def gold(self, example: dspy.Example) -> str:
+        """The gold answer."""
+        return str(example.a)
+
+    def answer(self, prediction: dspy.Prediction) -> str:
+        """The predicted answer."""
+        return str(prediction.a)
 
     def requests(self, count: int) -> list[Request]:
         """The requests that the program makes for ``count`` questions."""

@@ -87,10 +87,19 @@ def different_prompts(
 
 
 def described(tokenizer: Any, rendered: Sequence[str]) -> str:
-    """The prompts' number, mean length and common beginning, in tokens."""
+    """The prompts' number, mean length, common beginning and the mean rest of each, in tokens."""
     ids = [tokenizer(text)["input_ids"] for text in rendered]
-    common = common_prefix(ids)
-    return f"{len(ids)} prompts of {sum(map(len, ids)) / len(ids):.0f} tokens on average, {common} in common"
+    length = sum(map(len, ids)) / len(ids)
+    return (
+        f"{len(ids)} prompts of {length:.0f} tokens on average, {common_prefix(ids)} in common, "
+        f"{own_tokens(tokenizer, rendered):.0f} of their own"
+    )
+
+
+def own_tokens(tokenizer: Any, rendered: Sequence[str]) -> float:
+    """How many tokens a prompt has behind what all begin with, on average."""
+    ids = [tokenizer(text)["input_ids"] for text in rendered]
+    return sum(map(len, ids)) / len(ids) - common_prefix(ids)
 
 
 def common_prefix(ids: Sequence[Sequence[int]]) -> int:

@@ -5,7 +5,16 @@ import pytest
 from omegaconf import open_dict
 from pydantic import Field
 
-from tiltyard.config import AXES, Operational, check, fingerprint, instantiate, model_identity, resolve
+from tiltyard.config import (
+    AXES,
+    Operational,
+    Settled,
+    check,
+    fingerprint,
+    instantiate,
+    model_identity,
+    resolve,
+)
 from tiltyard.errors import InputError
 from tiltyard.shipped import config_folder
 
@@ -176,6 +185,33 @@ def test_an_option_that_changes_no_answer_does_not_count(composed):
 
     for digest in (fingerprint, model_identity):
         assert of(digest) == of(digest, at_once=8) == of(digest, at_once=None) != of(digest, id="b")
+
+
+def settling(*, id: str, seed: Annotated[int, Field(ge=0), Settled()] = 0):
+    """A model whose engine puts its seed into the requests that it decides."""
+
+
+def unsettling(*, id: str, seed: Annotated[int, Field(ge=0)] = 0):
+    """A user's own model, whose seed may decide any answer."""
+
+
+def test_a_seed_that_requests_hold_is_no_part_of_the_models_identity(composed):
+    def of(digest, model, seed):
+        cfg = composed()
+        with open_dict(cfg):
+            cfg.model = {"_target_": f"{__name__}.{model.__name__}", "id": "a", "seed": seed}
+        return digest(resolve(cfg))
+
+    assert of(model_identity, settling, 0) == of(model_identity, settling, 1)
+    assert of(fingerprint, settling, 0) != of(fingerprint, settling, 1)
+    assert of(model_identity, unsettling, 0) != of(model_identity, unsettling, 1)
+
+
+@pytest.mark.parametrize("model", ["tiny-gpt2", "smollm2-135m", "vllm", "openai"])
+def test_shipped_models_seeds_are_no_part_of_their_identity(composed, model):
+    configs = [resolve(composed(f"model={model}", f"seed={seed}")) for seed in (0, 1)]
+    assert len(set(map(model_identity, configs))) == 1
+    assert len(set(map(fingerprint, configs))) == 2
 
 
 def test_instantiate_passes_what_the_target_takes(composed):

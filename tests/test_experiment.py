@@ -311,6 +311,8 @@ def test_a_repeated_run_comes_from_the_response_cache(numbered):
     assert first.metrics["tokens.compile.prompt"] > 0
     assert again.metrics["tokens.compile.prompt"] == again.metrics["tokens.compile.completion"] == 0
     assert again.metrics["examples.cached"] == again.metrics["latency.generate.original.count"] == 5
+    assert first.metrics["latency.generate.count"] == again.metrics["latency.generate.cached.count"] == 5
+    assert "latency.generate.count" not in again.metrics
     assert first.fingerprint == again.fingerprint
 
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
-from tiltyard.digests import Operational, describe, digest, engines_digest
+from tiltyard.digests import Operational, Settled, describe, digest, engines_digest
 from tiltyard.errors import InputError, TiltyardError
 from tiltyard.signatures import MISSING, Content, Leaf, check_node, options_of, target_of
 
@@ -24,6 +24,7 @@ __all__ = [
     "Content",
     "ExperimentConfig",
     "Operational",
+    "Settled",
     "check",
     "fingerprint",
     "instantiate",
@@ -223,7 +224,8 @@ def model_identity(cfg: ExperimentConfig) -> str:
     """A hash of everything about the model that can change an answer, for the response cache's key.
 
     It covers the model as :func:`fingerprint` does, and the source of Tiltyard's own engines, which changes
-    more often than its version. Ask for it when the model is loaded: a Hub model then counts by its commit.
+    more often than its version. Options that a settled request holds (:class:`Settled`), such as a seed, are
+    left to the request. Ask for it when the model is loaded: a Hub model then counts by its commit.
 
     Raises:
         InputError: A file that counts cannot be read.
@@ -231,7 +233,8 @@ def model_identity(cfg: ExperimentConfig) -> str:
     counted = {"model": cfg.model}
     if _takes_hardware(cfg):
         counted["hardware"] = cfg.hardware
-    return digest({**_described(cfg, counted), "engines": engines_digest()})
+    described = _described(cfg, counted, left_out=(Operational, Settled))
+    return digest({**described, "engines": engines_digest()})
 
 
 def _takes_hardware(cfg: ExperimentConfig) -> bool:
@@ -239,6 +242,8 @@ def _takes_hardware(cfg: ExperimentConfig) -> bool:
     return "hardware" in options
 
 
-def _described(cfg: ExperimentConfig, counted: Mapping[str, Any]) -> dict[str, Any]:
+def _described(
+    cfg: ExperimentConfig, counted: Mapping[str, Any], left_out: tuple[type, ...] = (Operational,)
+) -> dict[str, Any]:
     leaves = [leaf for leaf in _check_plain(cfg.as_dict()) if leaf.path.split(".")[0] in counted]
-    return describe(counted, leaves)
+    return describe(counted, leaves, left_out=left_out)

@@ -34,12 +34,25 @@ class Operational:
     """
 
 
-def describe(config: Mapping[str, Any], leaves: Sequence[Leaf]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Settled:
+    """Marks an option that changes an answer only through the request that the engine settles.
+
+    Use it as ``Annotated[int, Settled()]``, such as for the seed of an engine whose ``settle`` puts it into
+    each request that it decides. The fingerprint holds it; the model's identity does not, so that requests
+    which it does not decide share their kept responses. Without such a ``settle`` it would mix up answers.
+    """
+
+
+def describe(
+    config: Mapping[str, Any], leaves: Sequence[Leaf], *, left_out: tuple[type, ...] = (Operational,)
+) -> dict[str, Any]:
     """What a config stands for: the options that matter in one spelling, their contents, code and packages.
 
     Args:
         config: Plain values.
         leaves: The checked values of it, which know what is content.
+        left_out: The marks of options that do not count.
 
     Raises:
         InputError: A file that counts cannot be read.
@@ -50,10 +63,10 @@ def describe(config: Mapping[str, Any], leaves: Sequence[Leaf]) -> dict[str, Any
             for leaf in leaves
             if leaf.content is not None and leaf.value is not None
         }
-        operational = {
+        uncounted = {
             leaf.path: ""
             for leaf in leaves
-            if any(isinstance(mark, Operational) for mark in get_args(leaf.annotation))
+            if any(isinstance(mark, left_out) for mark in get_args(leaf.annotation))
         }
         code = {name: _source_digest(name) for name in sorted(set(_targets(dict(config))))}
     except OSError as error:
@@ -61,7 +74,7 @@ def describe(config: Mapping[str, Any], leaves: Sequence[Leaf]) -> dict[str, Any
             f"cannot read {error.filename} ({error.strerror})", "check its permissions"
         ) from error
     return {
-        "config": _canonical(dict(config), content | operational),
+        "config": _canonical(dict(config), content | uncounted),
         "content": content,
         "code": {name: digest for name, digest in code.items() if digest},
         "versions": {package: _version(package) for package in VERSIONED},

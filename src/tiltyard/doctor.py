@@ -19,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
+from packaging.requirements import Requirement
+
 from tiltyard import __version__
 from tiltyard.arguments import CommandParser
 from tiltyard.errors import TiltyardError
@@ -26,6 +28,9 @@ from tiltyard.redaction import redact
 
 KEYS = ("HF_TOKEN", "GROQ_API_KEY", "OPENAI_API_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
 """Environment variables that some models and trackers need. Their values are never looked at."""
+
+EXTRAS = ("constrained", "energy")
+"""Extras whose packages a run can use."""
 
 HUB_TIMEOUT_S = 5
 
@@ -76,11 +81,10 @@ def _python() -> Iterable[Finding]:
 
 
 def _packages() -> Iterable[Finding]:
-    from packaging.requirements import Requirement
-
     for text in requires("tiltyard") or []:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            yield from _extra(requirement)
             continue
         name, wanted = requirement.name, str(requirement.specifier)
         try:
@@ -92,6 +96,18 @@ def _packages() -> Iterable[Finding]:
             yield Finding("ok", name, found)
         else:
             yield Finding("broken", name, f"{found}, but {wanted} is needed; pip install '{name}{wanted}'")
+
+
+def _extra(requirement: Requirement) -> Iterable[Finding]:
+    extra = next(
+        (name for name in EXTRAS if requirement.marker and requirement.marker.evaluate({"extra": name})), None
+    )
+    if extra is None:
+        return
+    try:
+        yield Finding("ok", requirement.name, version(requirement.name))
+    except PackageNotFoundError:
+        yield Finding("note", requirement.name, f"not installed; pip install 'tiltyard[{extra}]' brings it")
 
 
 def _devices() -> Iterable[Finding]:

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,14 @@ def run(
         simulation: Simulation = instantiate(cfg.simulation)
         model = instantiate(cfg.model, hardware=instantiate(cfg.hardware))
         record.describe_model(provenance(model))
+        threads = _threads(cfg.evaluation.threads, max_concurrency(model))
 
         latencies = LatencyRecorder()
         with (
-            _response_cache(model, cfg) as lm,
+            _in_use(model, cfg) as lm,
             PeakMemory() as memory,
             EnergyMeter() as energy,
-            dspy.context(**_settings(lm)),
+            dspy.context(**_settings(lm, threads)),
         ):
             with latencies.measure("compile"):
                 compiled = compile_program(
@@ -86,7 +87,7 @@ def run(
                     task,
                     lm=lm,
                     labels=RowLabels(model_id(lm), cfg.labels.task, cfg.labels.mode),
-                    threads=_threads(cfg.evaluation.threads, max_concurrency(lm)),
+                    threads=threads,
                     latencies=latencies,
                     folder=folder,
                 )
@@ -111,24 +112,31 @@ def run(
 
 
 @contextmanager
-def _response_cache(lm: dspy.LM, cfg: ExperimentConfig) -> Iterator[dspy.LM]:
+def _in_use(lm: dspy.LM, cfg: ExperimentConfig) -> Iterator[dspy.LM]:
     """The model with its answers kept, where it can be told from others and is slower than a disk.
 
     DSPy's own cache is off in any case: its key has neither weights nor endpoint, so that it would give one
-    model's answers for another's.
+    model's answers for another's. Afterwards the engine is closed: connections to a server end with the run.
     """
-    lm = lm.copy(cache=False)
-    if not (cfg.cache.enabled and is_cacheable(lm)):
+    with ExitStack() as until_done:
+        if callable(close := getattr(lm.engine, "close", None)):
+            until_done.callback(close)
+        lm = lm.copy(cache=False)
+        if cfg.cache.enabled and is_cacheable(lm):
+            cache = ResponseCache(response_folder(cfg.cache.folder), cfg.cache.size_limit_mb)
+            until_done.callback(cache.close)
+            lm = cached_lm(lm, cache, model_identity(cfg))
         yield lm
-        return
-    with closing(ResponseCache(response_folder(cfg.cache.folder), cfg.cache.size_limit_mb)) as cache:
-        yield cached_lm(lm, cache, model_identity(cfg))
 
 
-def _settings(lm: dspy.LM) -> dict[str, Any]:
-    """What programs find in DSPy's settings: the model, and the adapter that it was built for, if any."""
+def _settings(lm: dspy.LM, threads: int) -> dict[str, Any]:
+    """What programs and optimizers find in DSPy's settings.
+
+    The model, how many requests it works on at once, and the adapter that it was built for, if any.
+    """
     wanted = adapter(lm)
-    return {"lm": lm} if wanted is None else {"lm": lm, "adapter": wanted}
+    settings = {"lm": lm, "num_threads": threads}
+    return settings if wanted is None else {**settings, "adapter": wanted}
 
 
 def _threads(wanted: int | None, model_limit: int | None) -> int:

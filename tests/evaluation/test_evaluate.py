@@ -512,7 +512,8 @@ def test_kept_answers_are_flagged_and_their_rows_keep_what_they_used(run, tmp_pa
     assert set(run.rows.prompt_tokens) == {50}
     same = [name for name in COLUMNS if name not in ("latency_ms", "cached")]
     assert run.rows[same].equals(rows[same])
-    assert figures["generate.original"]["count"] == figures["generate"]["count"] == 6
+    assert counts_of(run, "generate") == {"generate.cached": 6, "generate.original": 6}
+    assert not [name for name in figures if "." not in name], "each call was a look-up too"
     assert figures["generate.original"]["mean_ms"] < rows.latency_ms.mean()
     assert evaluated("another model").cached == 0
 
@@ -529,8 +530,40 @@ def test_a_half_kept_run_counts_what_it_spent(run, tmp_path):
     assert evaluation.examples_per_second == pytest.approx(4 / evaluation.seconds)
     assert evaluation.tokens_per_second == pytest.approx(20 / evaluation.seconds)
     assert list(run.rows.cached) == [1, 1, 0, 0, 0, 0]
+    phases = run.latencies.summary()
+    assert (phases["generate"]["count"], phases["generate.cached"]["count"]) == (2 + 4, 2)
     with without_caches():
         assert evaluated(6).cached == 0
+
+
+class Halting(TextEngine):
+    """Writes no format, and fails when DSPy asks once more for JSON."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def generate(self, request):
+        self.asked += 1
+        if "JSON" in request.messages[-1].parts[-1].text:
+            raise lm15.ServerError("out of order")
+        return Completion("garbage", 50, 5)
+
+
+def test_a_call_that_failed_was_no_look_up(run, tmp_path):
+    engines = [Halting(), Halting()]
+    for engine in engines:
+        run.latencies = LatencyRecorder()
+        cache = ResponseCache(tmp_path / "responses", 100)
+        lm = engine_lm("local/adder", engine, temperature=0.0).copy(num_retries=0)
+        evaluation = run(None, lm=cached_lm(lm, cache, "one model"), examples=run.task.examples(1))
+    assert [engine.asked for engine in engines] == [2, 1], "the first answer is kept, the failure is not"
+    assert (evaluation.failed, evaluation.cached) == (1, 0)
+    assert counts_of(run, "generate") == {"generate": 1}
+
+
+def counts_of(run, beginning):
+    phases = run.latencies.summary().items()
+    return {name: figures["count"] for name, figures in phases if name.startswith(beginning)}
 
 
 def test_cached_answers_are_flagged_and_use_nothing(run, monkeypatch, tmp_path):

@@ -25,6 +25,7 @@ from dspy.lm15 import (
     Request,
     Response,
     TextPart,
+    ThinkingPart,
     ToolCallPart,
     Usage,
 )
@@ -131,10 +132,9 @@ def without_notes(response):
         respond("cut", finish_reason="length"),
         respond(finish_reason="tool_call", parts=(ToolCallPart(id="1", name="add", input={"a": [1, 2.5]}),)),
         respond(provider_data={"id": "x", "choices": [{"index": 0, "logprobs": None}]}),
-        respond("", finish_reason="stop"),
         respond(provider_data={"tiltyard": "an engine's own idea of it"}),
     ],
-    ids=["plain", "surrogate", "cut", "tool", "provider", "empty", "notes"],
+    ids=["plain", "surrogate", "cut", "tool", "provider", "notes"],
 )
 def test_a_hit_is_the_same_response_and_says_so(response, cached):
     engine = Answering(response, RateLimitError("not again"))
@@ -317,10 +317,14 @@ def test_an_engine_that_settles_a_seed_is_asked_with_it(cached):
         RuntimeError("broken"),
         respond("the server fell o", finish_reason="error"),
         respond("I cannot", finish_reason="content_filter"),
+        respond(""),
+        respond("", finish_reason="length"),
+        respond(" \n"),
+        respond(parts=(ThinkingPart("I wonder"), TextPart(""))),
     ],
-    ids=["limit", "bug", "error", "filter"],
+    ids=["limit", "bug", "error", "filter", "empty", "empty at the limit", "blank", "thoughts"],
 )
-def test_a_failure_is_never_kept(failure, cached, store):
+def test_what_is_no_answer_is_never_kept(failure, cached, store):
     engine = Answering(failure, respond("fine"))
     wrapped = cached(engine)
     if isinstance(failure, Exception):

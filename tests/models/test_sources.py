@@ -1,4 +1,6 @@
+import os
 import shutil
+import time
 
 import httpx
 import pytest
@@ -7,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiltyard.errors import InputError
-from tiltyard.models.sources import WHOLE_FILE_BYTES, cached_commit, check_hub, source_digest
+from tiltyard.models import sources
+from tiltyard.models.sources import QUIET_SECONDS, cached_commit, check_hub, source_digest
 
 
 def response(status, code=""):
@@ -46,18 +49,95 @@ def test_a_renamed_file_changes_the_digest_and_a_hidden_one_does_not(tmp_path):
     assert source_digest(str(tmp_path)) != before
 
 
-@pytest.mark.parametrize("position", [0, WHOLE_FILE_BYTES // 2, 2 * WHOLE_FILE_BYTES - 1])
-def test_a_retrained_matrix_in_a_large_file_changes_the_digest(tmp_path, position):
+LARGE = 12 * 2**20
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, LARGE - 1))
+def test_any_changed_byte_of_a_large_file_changes_the_digest(tmp_path, position):
     file = tmp_path / "model.safetensors"
-    content = bytearray(2 * WHOLE_FILE_BYTES)
-    file.write_bytes(content)
+    file.write_bytes(bytes(LARGE))
     before = source_digest(str(tmp_path))
 
-    end = min(position + 512 * 1024, len(content))
-    content[position:end] = b"\x01" * (end - position)
-    file.write_bytes(content)
+    with file.open("r+b") as weights:
+        weights.seek(position)
+        weights.write(b"\x01")
 
     assert source_digest(str(tmp_path)) != before
+
+
+def test_a_tensor_that_was_changed_in_place_changes_the_digest(tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    file = tmp_path / "model.safetensors"
+    tensors = {f"h.{layer}.weight": torch.zeros(1024, 1024) for layer in range(4)} | {"ln_f": torch.ones(16)}
+    save_file(tensors, file)
+    before, size = source_digest(str(tmp_path)), file.stat().st_size
+
+    save_file(load_file(file) | {"ln_f": torch.full((16,), 2.0)}, file)
+
+    assert file.stat().st_size == size > 8 * 2**20
+    assert source_digest(str(tmp_path)) != before
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The files that were digested, and not remembered."""
+    files = []
+    digest_file = sources.hashlib.file_digest
+
+    def counted(file, algorithm):
+        files.append(file.name)
+        return digest_file(file, algorithm)
+
+    monkeypatch.setattr(sources.hashlib, "file_digest", counted)
+    return files
+
+
+def in_the_future(monkeypatch):
+    """Let the files be old enough to be remembered."""
+    now = time.time
+    monkeypatch.setattr(sources.time, "time", lambda: now() + QUIET_SECONDS + 1)
+
+
+def test_a_process_reads_an_unchanged_file_once(tmp_path, monkeypatch, read):
+    in_the_future(monkeypatch)
+    for name in ("a.safetensors", "b.safetensors"):
+        (tmp_path / name).write_bytes(b"weights")
+    before = source_digest(str(tmp_path))
+    assert source_digest(str(tmp_path)) == before
+    assert len(read) == 2
+
+    (tmp_path / "b.safetensors").write_bytes(b"WEIGHTS")
+    assert source_digest(str(tmp_path)) != before
+    assert len(read) == 3
+
+
+def test_what_keeps_size_and_modification_time_is_read_again(tmp_path, monkeypatch, read):
+    in_the_future(monkeypatch)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+    status, before = file.stat(), source_digest(str(tmp_path))
+
+    time.sleep(0.05)  # longer than a tick of the disk's clock
+    file.write_bytes(b"WEIGHTS")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert file.stat().st_mtime_ns == status.st_mtime_ns
+    assert source_digest(str(tmp_path)) != before
+
+    other = tmp_path.with_name("other")
+    other.write_bytes(b"wEIGHTS")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    changed = source_digest(str(tmp_path))
+    other.replace(file)
+    assert source_digest(str(tmp_path)) not in (before, changed)
+
+
+def test_a_file_that_has_just_been_written_is_not_trusted_to_stay(tmp_path, read):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert source_digest(str(tmp_path)) == source_digest(str(tmp_path))
+    assert len(read) == 2
 
 
 def test_a_hub_id_is_digested_with_its_cached_commit(hub_cache, gpt2_folder):

@@ -1,5 +1,6 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import dspy
 import pytest
@@ -7,9 +8,12 @@ import torch
 from dspy.lm15 import Config, Message, Request
 
 from tiltyard.errors import InputError
+from tiltyard.models.cached_engine import CachedEngine
 from tiltyard.models.engine import max_concurrency, model_id, provenance
 from tiltyard.models.hardware import Hardware
+from tiltyard.models.response_cache import ResponseCache
 from tiltyard.models.transformers_engine import transformers_model
+from tiltyard.telemetry.usage import notes_of
 
 CPU = Hardware(device="cpu", threads=1)
 
@@ -215,3 +219,24 @@ def test_an_absent_device_is_told_before_any_weights_are_looked_for(monkeypatch)
 
     with pytest.raises(InputError, match="hardware=cuda"):
         transformers_model(id="no-such-model", hardware=Hardware(device="cuda"))
+
+
+def test_seeds_share_kept_greedy_answers_and_no_sampled_ones(gpt2_lm, tmp_path):
+    """The model's identity, which is one for all seeds, is half of the key; requests are the other."""
+
+    def answers(seed):
+        engine = CachedEngine(gpt2_lm(seed=seed).engine, cache, "one model")
+        return [engine.complete(ask(temperature)) for temperature in (0.0, 1.5)]
+
+    def ask(temperature):
+        messages = (Message.user("What is the answer?"),)
+        return Request(model="m", messages=messages, config=Config(temperature=temperature, max_tokens=16))
+
+    def kept(responses):
+        return [notes_of(response).get("cached", False) for response in responses]
+
+    with closing(ResponseCache(tmp_path, 100)) as cache:
+        first, second, first_again = answers(0), answers(1), answers(0)
+    assert [kept(first), kept(second), kept(first_again)] == [[False, False], [True, False], [True, True]]
+    assert second[0].text == first[0].text
+    assert second[1].text != first[1].text == first_again[1].text

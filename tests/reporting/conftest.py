@@ -103,6 +103,7 @@ def make_run() -> Callable[..., TrackedRun]:
         fingerprint: str | None = None,
         minute: int = 0,
         params: dict[str, str] | None = None,
+        metrics: dict[str, float] | None = None,
     ) -> TrackedRun:
         tags = {
             "tiltyard.task": task,
@@ -112,7 +113,7 @@ def make_run() -> Callable[..., TrackedRun]:
         }
         started = datetime(2026, 11, 20, tzinfo=UTC) + timedelta(minutes=minute)
         return TrackedRun(
-            *(run_id, run_id, "FINISHED", started, started, tags, params or {}, {}),
+            *(run_id, run_id, "FINISHED", started, started, tags, params or {}, metrics or {}),
             _connection=None,  # type: ignore[arg-type]
         )
 

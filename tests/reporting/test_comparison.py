@@ -118,6 +118,24 @@ def test_only_the_latest_run_of_a_fingerprint_counts(make_run: MakeRun) -> None:
     assert [run.run_id for run in latest(runs)] == ["unknown", "unknown too", "other", "new"]
 
 
+def test_a_run_that_was_all_look_ups_does_not_hide_how_fast_the_model_is(
+    make_run: MakeRun, make_row: MakeRow, frame: Frame
+) -> None:
+    runs = [
+        make_run(name, fingerprint="x", minute=minute, metrics={"examples": 2.0, "examples.cached": cached})
+        for minute, (name, cached) in enumerate([("first", 0.0), ("half", 1.0), ("kept", 2.0)])
+    ]
+    alone = make_run("alone", fingerprint="y", minute=9, metrics={"examples": 2.0, "examples.cached": 2.0})
+    assert [run.run_id for run in latest([*runs, alone])] == ["half", "alone"]
+    assert [run.run_id for run in latest([runs[2], runs[0]])] == ["first"]
+    rows = {
+        "first": frame(make_row("1", latency_ms=50.0)),
+        "kept": frame(make_row("1", latency_ms=0.1, cached=1)),
+    }
+    [line] = _summary(rows, *latest([runs[0], runs[2]])).to_dict("records")
+    assert line["mean_latency_ms"] == 50.0
+
+
 def test_pooling_different_experiments_is_said(make_run: MakeRun) -> None:
     shared = {"labels.task": "a", "tracking.folder": "m"}
     runs = [

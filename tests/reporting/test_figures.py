@@ -81,6 +81,14 @@ def test_examples_that_never_ran_have_no_latency(make_row: MakeRow) -> None:
     assert latency_figure([make_row("1", latency_ms=0.0, error="metric: no gold")]) is None
 
 
+def test_look_ups_are_no_latencies_of_the_model(make_row: MakeRow) -> None:
+    kept, asked = make_row("1", latency_ms=0.1, cached=1), make_row("2", latency_ms=50.0)
+    assert latency_figure([kept]) is None
+    figure = latency_figure([kept, asked])
+    assert figure is not None
+    assert "n = 1" in figure.axes[0].get_xlabel()
+
+
 def test_equal_data_gives_equal_files_from_any_thread(tmp_path: Path) -> None:
     def draw(number: int) -> list[bytes]:
         return [path.read_bytes() for path in save(score_figure(_summary()), tmp_path / str(number))]

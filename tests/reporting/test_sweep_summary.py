@@ -51,6 +51,29 @@ def test_both_files_say_what_was_swept(make_result: MakeResult, tmp_path: Path) 
     assert [row[6] for row in rows[2:]] == ["1", "8"]
 
 
+def test_what_the_response_cache_answered_is_told_where_there_is_any(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    times = ("latency.generate.p50_ms", "latency.generate.p95_ms")
+    kept = make_result(examples__cached=3.0, without=times)
+    none = make_result(examples__cached=0.0)
+    tables = {}
+    for name, results in {"some": [none, kept, make_result(error="x")], "none": [none, none]}.items():
+        write_sweep_summary(results, tmp_path / name)
+        text = (tmp_path / name / "summary.md").read_text(encoding="utf-8")
+        tables[name] = [line.replace(" ", "").split("|")[-5:-1] for line in text.split("\n") if "|" in line]
+    assert tables["some"][0] == ["cached", "p50", "p95", "status"]
+    assert tables["some"][2:5] == [
+        ["0", "12ms", "2.81s", "ok"],
+        ["3", "–", "–", "ok"],
+        ["–", "–", "–", "failed"],
+    ]
+    assert tables["none"][0] == ["failed", "p50", "p95", "status"]
+    with (tmp_path / "some" / "summary.csv").open(encoding="utf-8", newline="") as file:
+        jobs = [(job["cached"], job["p50_ms"]) for job in csv.DictReader(file)]
+    assert jobs == [("0.0", "12.34"), ("3.0", ""), ("", "")]
+
+
 def test_the_best_are_found_per_task(make_result: MakeResult) -> None:
     results = [
         make_result("a", score=0.1),

@@ -180,6 +180,22 @@ def test_what_was_swept_fits_a_terminal(
     assert all(len(line) <= width for line in lines if str(tmp_path) not in line)
 
 
+def test_what_the_response_cache_answered_shows_no_speed_of_the_model(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    times = ("latency.generate.p50_ms", "latency.generate.p95_ms", "examples_per_second")
+    kept = make_result(examples__cached=3.0, without=times)
+    lines = _result_lines(kept, capsys)
+    assert "latency   p50 –, p95 –" in lines
+    assert "cached    3 answered by the response cache" in lines
+    print_sweep([make_result(), kept], tmp_path)
+    out = [line.split() for line in capsys.readouterr().out.split("\n")]
+    assert [line[-2:] for line in out if "[0.208," in line] == [["12", "ms"], ["3", "–"]]
+    assert any(line[-2:] == ["cached", "p50"] for line in out)
+    print_sweep([make_result(), make_result(examples__cached=0.0)], tmp_path)
+    assert "cached" not in capsys.readouterr().out
+
+
 def test_the_next_steps_point_at_the_store(
     make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -1,10 +1,14 @@
 import re
 import threading
+from contextlib import closing
 
 import dspy
 import pytest
+from dspy.lm15 import Config, Message, Request
 
+from tiltyard.models.cached_engine import cached_lm
 from tiltyard.models.engine import Completion, TextEngine
+from tiltyard.models.response_cache import ResponseCache
 from tiltyard.telemetry.calls import SignatureLatency, signature_name
 from tiltyard.telemetry.latency import LatencyRecorder
 
@@ -152,6 +156,44 @@ def test_calls_without_a_signature(latencies):
         dspy.settings.lm("and outside any module?")
 
     assert counts(latencies) == {"AsksDirectly": 1, "lm": 1}
+
+
+@pytest.fixture
+def kept(tmp_path, latencies):
+    """A model whose answers are kept, and timed."""
+    with closing(ResponseCache(tmp_path, 100)) as cache:
+        lm = cached_lm(a_model(FieldEngine()), cache, "one model").copy(temperature=0.0)
+        yield lm.copy(callbacks=[SignatureLatency(latencies, known=[AnswerQuestion])])
+
+
+def test_a_call_that_the_response_cache_answered_is_filed_apart(latencies, kept):
+    with dspy.context(lm=kept):
+        for question in ("why?", "why?", "who?"):
+            dspy.ChainOfThought(AnswerQuestion)(question=question)
+
+    assert counts(latencies) == {"AnswerQuestion": 2, "AnswerQuestion.cached": 1}
+
+
+def test_a_typed_request_that_the_response_cache_answered_is_filed_apart(latencies, kept):
+    request = Request(
+        model=kept.model, messages=(Message.user("[[ ## answer ## ]]"),), config=Config(temperature=0.0)
+    )
+    kept(request)
+    kept(request)
+
+    assert counts(latencies) == {"lm": 1, "lm.cached": 1}
+
+
+def test_threads_that_share_a_model_keep_cached_calls_apart(latencies, kept):
+    predict = dspy.Predict(AnswerQuestion)
+    with dspy.context(lm=kept):
+        for number in range(10):
+            predict(question=f"known {number}")
+        asked = [f"{kind} {number}" for number in range(10) for kind in ("known", "new")]
+        runs = [(predict, dspy.Example(question=question).with_inputs("question")) for question in asked]
+        dspy.Parallel(num_threads=4, disable_progress_bar=True)(runs)
+
+    assert counts(latencies) == {"AnswerQuestion": 20, "AnswerQuestion.cached": 10}
 
 
 def test_the_callback_of_one_lm_covers_its_copies(latencies):

@@ -35,7 +35,8 @@ Kind = Literal["parse", "context", "timeout", "rate_limit", "auth", "model", "me
 
 HINTS: dict[Kind, str] = {
     "parse": "the answer did not have the format asked for: raise the model's max_tokens if it was cut off, "
-    "else give demonstrations (optimizer=labeled_few_shot) or choose a larger model",
+    "else give demonstrations (optimizer=labeled_few_shot), hold a local model to the format "
+    "(model.constrained=true) or choose a larger one",
     "context": "the prompt does not fit the model: use fewer demonstrations, a shorter context, or a model "
     "with a longer context window",
     "timeout": "the model did not answer in time: check its server, use fewer threads or raise model.timeout",

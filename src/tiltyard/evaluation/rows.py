@@ -59,7 +59,7 @@ class Row:
     completion_tokens: int
     """Tokens written for the answer, when it was made."""
     cached: int
-    """1 when every completion came from a response cache."""
+    """1 when every completion came from a response cache, and no call failed for the model's sake."""
 
 
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))

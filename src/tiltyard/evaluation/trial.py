@@ -14,15 +14,20 @@ import dspy
 from tiltyard.evaluation.failures import Failure, Kind
 from tiltyard.evaluation.rows import Row
 from tiltyard.tasks.task import Task
-from tiltyard.telemetry.latency import LatencyRecorder, Timing
+from tiltyard.telemetry.latency import LatencyRecorder, Timing, cached_phase, timed
 from tiltyard.telemetry.usage import Usage
 
 GENERATE = "generate"
 """The phase in which the program runs."""
 SCORE = "score"
 """The phase in which the task's metric judges."""
+CACHED = cached_phase(GENERATE)
+"""The same, where the response cache answered every call: what the look-ups took."""
 ORIGINAL = "generate.original"
 """How long an example's completions took when they were made, where all are from the response cache."""
+
+_OF_THE_MODEL: tuple[Kind, ...] = ("context", "timeout", "rate_limit", "auth", "model")
+"""Failures of a call that the model was asked for: whatever a cache answered before it was not all."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,13 @@ def run_trial(
         labels: What the row says beside the example.
         split: The split that the example is from, for the row.
         epoch: The optimizer's epoch, for the row.
-        latencies: Where the program's time goes, as phase ``generate``; for an example from the response
-            cache, that of its completions when they were made as well, as ``generate.original``.
+        latencies: Where the program's time goes, as phase ``generate``; that of an example from the response
+            cache as ``generate.cached``, and that of its completions when they were made as
+            ``generate.original``.
     """
     sample = str(example.id)
     watched = _Watched(program)
-    timing = Timing()
+    timing: Timing | None = None
     verdict, gold, failure = _Verdict(), "", None
     phase = SCORE
     # Its own trace keeps threads apart, and the run's memory free of every prompt.
@@ -103,7 +109,7 @@ def run_trial(
         try:
             gold = task.gold(example)
             phase = GENERATE
-            with latencies.measure(GENERATE) as timing:
+            with timed() as timing:
                 prediction = watched(**example.inputs())
             phase = SCORE
             verdict = _judge(task, example, prediction)
@@ -111,7 +117,10 @@ def run_trial(
             kind: Kind | None = "metric" if phase == SCORE else None
             failure = Failure.of(error, phase=phase, sample=sample, kind=kind)
     usage = Usage.of(watched.history)
-    if usage.from_cache and usage.original_latency_ms:
+    cached = usage.from_cache and not (failure and failure.kind in _OF_THE_MODEL)
+    if timing:
+        latencies.record(CACHED if cached else GENERATE, timing.milliseconds, timing.succeeded)
+    if cached and usage.original_latency_ms:
         latencies.record(ORIGINAL, usage.original_latency_ms)
     question, context = _shown(example)
     row = Row(
@@ -122,7 +131,7 @@ def run_trial(
         sample_id=sample,
         gold=gold,
         pred=verdict.answer,
-        latency_ms=round(timing.milliseconds, 3),
+        latency_ms=round(timing.milliseconds, 3) if timing else 0.0,
         question=question,
         context=context,
         correct=int(verdict.score >= 1),
@@ -135,7 +144,7 @@ def run_trial(
         reflected=0,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
-        cached=int(usage.from_cache),
+        cached=int(cached),
     )
     return Trial(row, usage, verdict.extra, failure)
 

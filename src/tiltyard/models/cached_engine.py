@@ -30,6 +30,8 @@ _FORMAT = 1
 """Raised when the same request would be written down, or an entry be read, in another way."""
 _ANSWERS = ("stop", "length", "tool_call")
 """How a response ends that is an answer: neither an error nor a provider's filter cut it off."""
+_SAYS_NOTHING = ("text", "thinking")
+"""Parts that are no answer where they hold no text, or only what the model thought."""
 
 
 class CachedEngine:
@@ -40,7 +42,8 @@ class CachedEngine:
     another answer, and get it; a repeated run finds the same answers in the same order. Threads that miss one
     key together ask the engine once.
 
-    Only answers are kept: no failure, nothing that an error cut off, and nothing with a secret in it. Not
+    Only answers are kept: no failure, nothing that an error cut off, nothing without text or tool call (asked
+    again, a model may do better), and nothing with a secret in it. Not
     looked for at all are requests whose answer depends on what the key cannot hold: media by path or address,
     and tools that the provider runs.
 
@@ -138,7 +141,7 @@ class CachedEngine:
                 mine.set_result((kept, notes_of(kept)["latency_ms"]))
                 return kept
             response, milliseconds = self._ask(key, settled)
-            mine.set_result((response, milliseconds) if response.finish_reason in _ANSWERS else None)
+            mine.set_result((response, milliseconds) if _is_answer(response) else None)
             return response
         finally:
             with self._lock:
@@ -184,9 +187,17 @@ def _lies_elsewhere(part: Any) -> bool:
     return getattr(part, "path", None) is not None or getattr(part, "url", None) is not None
 
 
+def _is_answer(response: Response) -> bool:
+    """Whether it was not cut off by an error or a filter, and says anything."""
+    says = (response.text or "").strip() or any(
+        part.type not in _SAYS_NOTHING for part in response.message.parts
+    )
+    return response.finish_reason in _ANSWERS and bool(says)
+
+
 def _written(response: Response, milliseconds: float) -> Entry | None:
     """The entry of a response, or None if it is not one to keep."""
-    if response.finish_reason not in _ANSWERS:
+    if not _is_answer(response):
         return None
     try:
         text = json.dumps(response_to_dict(response, include_provider_data=True), allow_nan=False)

@@ -4,6 +4,9 @@ Use :data:`ModelSource` for an option that names a model: a run's fingerprint th
 """
 
 import hashlib
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +16,13 @@ from tiltyard.errors import InputError
 HUB_TIMEOUT_SECONDS = 5.0
 """How long the Hub may take to say whether it has a model."""
 
-WHOLE_FILE_BYTES = 8 * 2**20
-"""Files up to this size are digested whole; larger ones by their size and samples."""
-SAMPLES = 64
-SAMPLE_BYTES = 64 * 2**10
+QUIET_SECONDS = 2.0
+"""A younger file is digested anew each time: it may change again within one tick of its disk's clock."""
+_READERS = min(4, os.cpu_count() or 1)
+
+_Stamp = tuple[int, int, int, int, int]
+_digests: dict[str, tuple[_Stamp, bytes]] = {}
+"""By path, what a file was when this process digested it, and its digest."""
 
 
 class HubError(InputError):
@@ -30,21 +36,27 @@ def local_folder(source: str) -> Path | None:
 
 
 def source_digest(source: str) -> str:
-    """A digest that changes when the weights do, without reading all of them.
+    """A digest that changes when anything in the model's files does.
 
-    A local folder is digested by its files' names, sizes and contents, hidden files left out. A file of more
-    than 8 MiB is represented by 64 samples of 64 KiB, spread evenly from its first byte to its last. A Hub
-    id is represented by itself and the commit of its default branch in the Hub's cache, if it is there; the
+    A local folder is digested by its files' names and whole contents, hidden files left out. A process reads
+    a file once; again only when its size, times or identity on the disk say that it may be another. A Hub id
+    is represented by itself and the commit of its default branch in the Hub's cache, if it is there; the
     network is not asked.
+
+    Raises:
+        OSError: A file cannot be read.
     """
     folder = local_folder(source)
     if folder is None:
         return f"{source}@{cached_commit(source) or 'unresolved'}"
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*"))
+    files = [(name, path) for name, path in files if _counts(name) and path.is_file()]
     digest = hashlib.sha256()
-    for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
-            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-            _update_with_content(digest, path)
+    with ThreadPoolExecutor(_READERS) as readers:  # hashlib lets other threads run
+        contents = readers.map(_content_digest, (path for _, path in files))
+        for (name, _), content in zip(files, contents, strict=True):
+            digest.update(f"{name}\0".encode(errors="surrogateescape"))
+            digest.update(content)
     return digest.hexdigest()
 
 
@@ -52,16 +64,30 @@ ModelSource = Annotated[str, Content(source_digest)]
 """A local folder or a Hub id. A run's fingerprint holds its digest."""
 
 
-def _update_with_content(digest: "hashlib._Hash", path: Path) -> None:
-    size = path.stat().st_size
-    if size <= WHOLE_FILE_BYTES:
-        digest.update(path.read_bytes())
-        return
-    last = size - SAMPLE_BYTES
+def _counts(name: str) -> bool:
+    return not any(part.startswith(".") for part in name.split("/"))
+
+
+def _content_digest(path: Path) -> bytes:
+    """The digest of a whole file, read or remembered."""
+    key = str(path.resolve())
+    known = _digests.get(key)
     with path.open("rb") as file:
-        for sample in range(SAMPLES):
-            file.seek(last * sample // (SAMPLES - 1))
-            digest.update(file.read(SAMPLE_BYTES))
+        stamp = _stamp(os.fstat(file.fileno()))
+        if known and known[0] == stamp:
+            return known[1]
+        # BLAKE2 is quick on every CPU; SHA-256 takes several times as long where no instruction helps.
+        digest = hashlib.file_digest(file, hashlib.blake2b).digest()
+        unchanged = _stamp(os.fstat(file.fileno())) == stamp
+    *_, modified, changed = stamp
+    if unchanged and time.time() - max(modified, changed) / 1e9 > QUIET_SECONDS:
+        _digests[key] = (stamp, digest)
+    return digest
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    # ctime as well: tools that copy a file's times along cannot set it back.
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def cached_commit(source: str, revision: str | None = None) -> str | None:

@@ -16,7 +16,7 @@ import dspy
 from tiltyard.models.hardware import Hardware, Placement
 from tiltyard.models.sources import HubError, ModelSource
 from tiltyard.models.transformers_engine import MaxTokens, Seed, Temperature, TopP, local_lm
-from tiltyard.models.weights import SHARED, Weights, read_weights
+from tiltyard.models.weights import SHARED, Weights, compile_forward, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def tiny_gpt2(
             )
             return build_random(placement)
 
-    key = ("tiny-gpt2", id, weights, placement.device, placement.dtype)
+    key = ("tiny-gpt2", id, weights, placement.device, placement.dtype, placement.compile)
     return local_lm(
         SHARED.get(key, load),
         # Too small to gain from more threads, which cost much on a busy machine.
@@ -112,6 +112,8 @@ def build_random(placement: Placement) -> Weights:
         model = GPT2LMHeadModel(config)
     dtype = torch.float32 if placement.dtype == "auto" else getattr(torch, placement.dtype)
     model = model.to(device=placement.device, dtype=dtype).eval()
+    if placement.compile:
+        compile_forward(model)
     return Weights(RANDOM_NAME, "random", model, tokenizer)
 
 

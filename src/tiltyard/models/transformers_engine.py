@@ -15,6 +15,7 @@ import dspy
 from dspy.lm15 import ContextLengthError, Request, ServerError, UnsupportedFeatureError
 from pydantic import Field
 
+from tiltyard.config import Settled
 from tiltyard.models.caching import caching
 from tiltyard.models.constraints import METADATA, Constrainer, TokenConstraint
 from tiltyard.models.decoding import Decoded, Decoding, end_tokens, stop_strings
@@ -29,7 +30,8 @@ from tiltyard.telemetry.inference import Inference
 MaxTokens = Annotated[int, Field(ge=1)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(gt=0, le=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0), Settled()]
+"""The seed of an engine whose ``settle`` puts it into the requests that it decides."""
 
 _UNSUPPORTED = (
     "frequency_penalty",

@@ -244,12 +244,17 @@ def _read(
             "save the tokenizer next to the weights: tokenizer.save_pretrained(FOLDER)",
         )
     if placement.compile:
-        import torch
-
-        # Row and token counts change from pass to pass; static shapes would be compiled again each time.
-        model.forward = torch.compile(model.forward, dynamic=True)
+        compile_forward(model)
     commit = cached_commit(source, revision) if origin == "hub" else None
     return Weights(source, origin, model.eval(), tokenizer, commit)
+
+
+def compile_forward(model: Any) -> None:
+    """Let torch compile a model, when it is first used."""
+    import torch
+
+    # Row and token counts change from pass to pass; static shapes would be compiled again each time.
+    model.forward = torch.compile(model.forward, dynamic=True)
 
 
 def _makes_tokens(tokenizer: Any) -> bool:

@@ -153,7 +153,8 @@ def _repetitions(found: int, distinct: int) -> list[str]:
     if found == distinct:
         return []
     return [
-        f"{found - distinct} of {found} runs were repeated later with the same fingerprint: the last counts"
+        f"{found - distinct} of {found} runs were repeated later with the same fingerprint: the last that "
+        "asked the model counts"
     ]
 
 

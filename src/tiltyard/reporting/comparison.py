@@ -32,11 +32,20 @@ NOT_DIFFERENCES = ("seed", "labels.", "tracking.", "debug", "evaluation.", "cach
 
 
 def latest(runs: "Iterable[TrackedRun]") -> "list[TrackedRun]":
-    """The last run of each fingerprint, oldest first: a repetition takes the place of what it repeats."""
+    """The last run of each fingerprint, oldest first: a repetition takes the place of what it repeats.
+
+    One that the response cache answered entirely repeats kept answers and says nothing of speed, so it never
+    takes the place of a run that asked the model.
+    """
     newest: dict[str, TrackedRun] = {}
-    for run in sorted(runs, key=lambda run: run.started):
+    for run in sorted(runs, key=lambda run: (_asked_the_model(run), run.started)):
         newest[run.fingerprint or run.run_id] = run
     return sorted(newest.values(), key=lambda run: run.started)
+
+
+def _asked_the_model(run: "TrackedRun") -> bool:
+    examples = run.metrics.get("examples")
+    return examples is None or run.metrics.get("examples.cached", 0.0) < examples
 
 
 def summarize(

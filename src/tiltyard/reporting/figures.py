@@ -159,15 +159,15 @@ def latency_figure(rows: Sequence[Row]) -> "Figure | None":
     """The cumulative distribution of one run's latencies per example, with median and 95th percentile.
 
     Args:
-        rows: The run's rows.
+        rows: The run's rows. Those that a response cache answered say nothing of the model, and are left out.
 
     Returns:
-        None when no example's program ran.
+        None when no example's program ran, or none asked the model.
     """
     import numpy as np
     from matplotlib.figure import Figure
 
-    latencies = np.sort([row.latency_ms for row in rows if row.latency_ms > 0])
+    latencies = np.sort([row.latency_ms for row in rows if row.latency_ms > 0 and not row.cached])
     if not latencies.size:
         return None
     logarithmic = latencies[-1] > LOGARITHMIC_FROM * latencies[0]

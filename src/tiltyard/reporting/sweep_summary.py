@@ -25,6 +25,7 @@ MEASURED = {
     "failed": "examples.failed",
     "truncated": "examples.truncated",
     "unparsed": "examples.unparsed",
+    "cached": "examples.cached",
     "p50_ms": "latency.generate.p50_ms",
     "p95_ms": "latency.generate.p95_ms",
     "examples_per_second": "examples_per_second",
@@ -48,6 +49,12 @@ def best_of_tasks(results: Sequence[ExperimentResult]) -> set[int]:
         for position, score in scores.items()
         if score == max(scores.values()) > min(scores.values())
     }
+
+
+def cached_examples(results: Sequence[ExperimentResult]) -> list[str]:
+    """How many examples of each job the response cache answered, for tables; empty where it did none."""
+    cached = [result.metrics.get("examples.cached") for result in results]
+    return [count(number) for number in cached] if any(cached) else []
 
 
 def write_sweep_summary(results: Sequence[ExperimentResult], folder: Path) -> list[Path]:
@@ -117,6 +124,9 @@ _FOUND = (
     Column("score [95% interval]", right=True),
     Column("examples", right=True),
     Column("failed", right=True),
+)
+_CACHED = Column("cached", right=True)
+_TIMES = (
     Column("p50", right=True),
     Column("p95", right=True),
     Column("status"),
@@ -127,12 +137,15 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path) -> str:
     best = best_of_tasks(results)
     failed = [(number, result) for number, result in enumerate(results) if result.error]
     varied = swept(results)
-    headings = [*_CHOSEN, *map(Column, varied), *_FOUND]
+    cached = cached_examples(results)
+    headings = [*_CHOSEN, *map(Column, varied), *_FOUND, *([_CACHED] if cached else []), *_TIMES]
     rows = [
         [
             *_chosen(number, result),
             *(values[number] for values in varied.values()),
             *_found(result, number in best),
+            *cached[number : number + 1],
+            *_times(result),
         ]
         for number, result in enumerate(results)
     ]
@@ -167,6 +180,11 @@ def _found(result: ExperimentResult, is_best: bool) -> list[str]:
         ("★ " if is_best else "") + scored(result.metrics.get("score"), low, high),
         count(result.metrics.get("examples")),
         count(result.metrics.get("examples.failed")),
+    ]
+
+
+def _times(result: ExperimentResult) -> list[str]:
+    return [
         duration(result.metrics.get("latency.generate.p50_ms")),
         duration(result.metrics.get("latency.generate.p95_ms")),
         "failed" if result.error else "ok",

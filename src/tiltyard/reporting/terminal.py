@@ -18,7 +18,7 @@ from rich.text import Text
 
 from tiltyard.reporting.console import Field, grid, show, table, text
 from tiltyard.reporting.numbers import MISSING, count, duration, fraction, interval, is_missing, rate, scored
-from tiltyard.reporting.sweep_summary import best_of_tasks
+from tiltyard.reporting.sweep_summary import best_of_tasks, cached_examples
 from tiltyard.reporting.swept import swept
 from tiltyard.result import ExperimentResult
 
@@ -205,6 +205,8 @@ def _columns(
     failed = [result.metrics.get("examples.failed") for result in results]
     if any(failed):
         columns.append(Field("failed", [count(number) for number in failed], right=True))
+    if cached := cached_examples(results):
+        columns.append(Field("cached", cached, right=True))
     p50 = [duration(result.metrics.get("latency.generate.p50_ms")) for result in results]
     return [*columns, Field("p50", p50, right=True)]
 

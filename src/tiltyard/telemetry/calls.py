@@ -9,12 +9,14 @@
 
 import time
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import dspy
 from dspy.utils.callback import BaseCallback
 
-from tiltyard.telemetry.latency import LatencyRecorder
+from tiltyard.telemetry.latency import LatencyRecorder, cached_phase
+from tiltyard.telemetry.usage import Usage, notes_of
 
 OUTSIDE = "lm"
 """The phase of a call that no module made."""
@@ -33,7 +35,8 @@ class SignatureLatency(BaseCallback):  # type: ignore[misc]
     itself it is the module's class; outside any module it is ``lm``.
 
     The time is that of the whole ``lm(…)`` call, DSPy's retries included. A call that raised counts as
-    failed; an answer that came but could not be parsed is a successful call.
+    failed; an answer that came but could not be parsed is a successful call. A call that a response cache
+    answered is filed apart, under ``NAME.cached``; DSPy's history tells, so it must not be disabled.
 
     In DSPy's settings (``dspy.context(callbacks=[…])``) it times every LM. As a callback of one LM
     (``lm.copy(callbacks=[…])``) it times that LM and its copies, at a fraction of the cost.
@@ -46,16 +49,18 @@ class SignatureLatency(BaseCallback):  # type: ignore[misc]
     def __init__(self, latencies: LatencyRecorder, known: Iterable[type[dspy.Signature]] = ()) -> None:
         self._latencies = latencies
         self._known = tuple(known)
-        self._running: dict[str, tuple[str, float]] = {}
+        self._running: dict[str, tuple[str, Any, float]] = {}
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Start the clock of a call."""
-        self._running[call_id] = (self._caller(), time.perf_counter())
+        self._running[call_id] = (self._caller(), instance, time.perf_counter())
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         """Stop the clock and record the call."""
-        name, start = self._running.pop(call_id)
-        self._latencies.record(name, 1000 * (time.perf_counter() - start), exception is None)
+        end = time.perf_counter()
+        name, lm, start = self._running.pop(call_id)
+        phase = cached_phase(name) if _from_cache(lm, outputs) else name
+        self._latencies.record(phase, 1000 * (end - start), exception is None)
 
     def _caller(self) -> str:
         modules = dspy.settings.caller_modules
@@ -65,6 +70,17 @@ class SignatureLatency(BaseCallback):  # type: ignore[misc]
         if isinstance(module, dspy.Predict):
             return signature_name(module.signature, self._known)
         return type(module).__name__
+
+
+def _from_cache(lm: Any, outputs: Any) -> bool:
+    """Whether a response cache made these very outputs of an LM."""
+    if outputs is None:  # it raised
+        return False
+    if notes_of(outputs).get("cached"):
+        return True
+    # Other threads may use the same LM; what it returned is the very object in its history.
+    entries = (entry for entry in reversed(lm.history[:]) if entry["outputs"] is outputs)
+    return Usage.of(islice(entries, 1)).from_cache
 
 
 def signature_name(signature: type[dspy.Signature], known: Iterable[type[dspy.Signature]] = ()) -> str:

@@ -27,14 +27,28 @@ class Timing:
 
     milliseconds: float = 0.0
     """Wall time; set when the call has ended, whether it succeeded or failed."""
+    succeeded: bool = False
+    """Whether the call has ended without raising."""
+
+
+@contextmanager
+def timed() -> Iterator[Timing]:
+    """Time a block, for the caller to record: where only the end tells which phase it was."""
+    timing = Timing()
+    start = time.perf_counter()
+    try:
+        yield timing
+        timing.succeeded = True
+    finally:
+        timing.milliseconds = 1000 * (time.perf_counter() - start)
 
 
 class LatencyRecorder:
     """Collects latencies by phase; threads may share one recorder.
 
     A phase is a step of the run (``generate``, ``reflect``) or the name of a DSPy signature. Times are wall
-    time as the caller sees it: waiting for a busy engine or for a retry is part of it, and a call that a
-    response cache answered counts as the short call that it was.
+    time as the caller sees it: waiting for a busy engine or for a retry is part of it. What a response cache
+    answered is short and says nothing of the model: it has a phase of its own, see :func:`cached_phase`.
     """
 
     def __init__(self) -> None:
@@ -58,14 +72,11 @@ class LatencyRecorder:
     def measure(self, phase: str) -> Iterator[Timing]:
         """Time a block and record it; a block that raises is recorded as a failed call."""
         timing = Timing()
-        ok = False
-        start = time.perf_counter()
         try:
-            yield timing
-            ok = True
+            with timed() as timing:
+                yield timing
         finally:
-            timing.milliseconds = 1000 * (time.perf_counter() - start)
-            self.record(phase, timing.milliseconds, ok)
+            self.record(phase, timing.milliseconds, timing.succeeded)
 
     def summary(self) -> dict[str, dict[str, float]]:
         """The figures of each phase, in the order of the phases' names.
@@ -87,6 +98,11 @@ class LatencyRecorder:
             for phase, figures in self.summary().items()
             for name, value in figures.items()
         }
+
+
+def cached_phase(phase: str) -> str:
+    """The phase of those calls of a phase that a response cache answered: ``generate.cached``."""
+    return f"{phase}.cached"
 
 
 def _figures(milliseconds: NDArray[np.float64], succeeded: int) -> dict[str, float]:

@@ -98,6 +98,70 @@ def limits(**changes):
     return Limits(**{**plain, **changes})
 
 
+ROOM = 800
+"""Bytes of which `LEAVES_FREE` is room for ten tokens of 64 bytes, and `PREFIX_SHARE` 160 bytes."""
+
+
+@pytest.mark.parametrize(
+    ("free", "held", "joining"),
+    [
+        (GB, 0, 100),
+        (GB, 30, 70),
+        (GB, 100, 0),
+        (ROOM, 0, 10),
+        (ROOM, 30, 10),  # what the batch holds is no longer free: it must not be taken off twice
+        (ROOM, 95, 5),
+        (0, 30, 0),
+    ],
+)
+def test_requests_join_within_the_budget_and_the_memory_that_is_free_by_then(machine, free, held, joining):
+    machine(GB)
+    found = limits(batch_tokens=100)
+    machine(free)
+
+    assert found.tokens_now(held, 64, CPU) == joining
+    assert found.batch_tokens == 100
+
+
+def test_nothing_joins_a_batch_that_holds_more_than_its_budget(machine):
+    machine(GB)
+
+    assert limits(batch_tokens=100).tokens_now(130, 64, CPU) <= 0
+
+
+@pytest.mark.parametrize(
+    ("free", "used", "allowed"),
+    [
+        (GB, 0, 1000),
+        (GB, 900, 1000),
+        (GB, 1000, 1000),
+        (ROOM, 0, 160),
+        (ROOM, 500, 660),
+        (ROOM, 900, 1000),
+        (0, 500, 500),  # what is kept stays, nothing is added
+        (0, 0, 0),
+        (GB, 1200, 1000),
+        (0, 1200, 1000),
+    ],
+)
+def test_beginnings_are_kept_within_the_budget_and_the_memory_that_is_free_by_then(
+    machine, free, used, allowed
+):
+    machine(GB)
+    found = limits(prefix_bytes=1000)
+    machine(free)
+
+    assert found.prefix_bytes_now(used, CPU) == allowed
+    assert found.prefix_bytes == 1000
+
+
+def test_the_containers_limit_counts_while_requests_join(machine):
+    machine(GB, max=f"{5000 + ROOM}\n", current="5000\n")
+
+    assert limits().tokens_now(0, 64, CPU) == 10
+    assert limits().prefix_bytes_now(0, CPU) == 160
+
+
 def test_after_memory_ran_out_half_of_what_was_used_is_allowed(caplog):
     found = limits()
 

@@ -110,6 +110,16 @@ class Handler(BaseHTTPRequestHandler):
         self.server.fake.released.wait(HANG_SECONDS)
         self.close_connection = True
 
+    def do_trickle(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while not self.server.fake.released.wait(0.02):
+            self.wfile.write(b"1\r\n \r\n")
+            self.wfile.flush()
+        self.close_connection = True
+
     def do_cut(self):
         self.cut()
 
@@ -167,6 +177,7 @@ TRANSIENT = (
     "500",
     "503",
     "hang",
+    "trickle",
     "cut",
     "cut_in_body",
     "malformed",
@@ -217,9 +228,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving():
+def serving(port=0):
     fake = FakeServer()
-    server = _Server(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", port), Handler)
     server.fake = fake
     fake.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

@@ -1,12 +1,15 @@
 """Runs of 200 examples against a server that fails: what passes loses none, what lasts is reported."""
 
 import json
+import socket
+import threading
 import time
 from collections import Counter
+from contextlib import ExitStack, contextmanager
 
 import dspy
 import pytest
-from fault_server import PERMANENT, TRANSIENT, Handler
+from fault_server import PERMANENT, TRANSIENT, Handler, serving
 
 from tiltyard.evaluation.evaluate import evaluate
 from tiltyard.evaluation.rows import read_rows
@@ -109,6 +112,59 @@ def test_a_rate_that_no_header_tells_loses_no_example(fake, tmp_path, monkeypatc
     assert failures == []
     assert evaluation.score == 1.0
     engine.close()
+
+
+PATIENCE = 3.0
+"""The 300 seconds of the shipped options, at a 100th of the time."""
+
+
+@contextmanager
+def server_with_an_outage(seconds, how):
+    """The address of a server that does not work for its first seconds."""
+    with ExitStack() as stack:
+        if how == "refused":
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            timer = threading.Timer(seconds, lambda: stack.enter_context(serving(port)))
+            url = f"http://127.0.0.1:{port}/v1"
+        else:
+            fake = stack.enter_context(serving())
+            fake.share, fake.among, url = 1.0, [how], fake.url
+            timer = threading.Timer(seconds, lambda: setattr(fake, "share", 0.0))
+        timer.start()
+        try:
+            yield url
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def run_through_an_outage(seconds, how, folder):
+    with server_with_an_outage(seconds, how) as url:
+        patience = RetryPolicy(seconds=PATIENCE, first_delay=0.5 / 100, longest_delay=60 / 100)
+        server = Server("openai_compatible", url, timeout=5.0)
+        engine = RemoteEngine(server, "tiny", limits=Limits(max_concurrency=64), retries=patience)
+        found = run(engine_lm("remote/tiny", engine), folder, threads=64)
+        engine.close()
+    return found
+
+
+@pytest.mark.parametrize("how", ["refused", "500", "503", "cut"])
+def test_an_outage_shorter_than_the_patience_loses_no_example(how, tmp_path):
+    evaluation, rows, failures = run_through_an_outage(0.8 * PATIENCE, how, tmp_path)
+    assert failures == []
+    assert len(rows) == EXAMPLES
+    assert evaluation.score == 1.0
+
+
+@pytest.mark.parametrize("how", ["refused", "500"])
+def test_an_outage_longer_than_the_patience_is_reported_for_every_example(how, tmp_path):
+    started = time.monotonic()
+    _, rows, failures = run_through_an_outage(60.0, how, tmp_path)
+    assert time.monotonic() - started < 5 * PATIENCE
+    assert len(rows) == len(failures) == EXAMPLES
+    assert all("given up after" in failure["message"] for failure in failures)
 
 
 @pytest.mark.parametrize(("fault", "kind"), PERMANENT.items())

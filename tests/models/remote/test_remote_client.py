@@ -13,6 +13,7 @@ KINDS = {
     "429_retry_after": "rate_limit",
     "429": "rate_limit",
     "hang": "timeout",
+    "trickle": "timeout",
     **dict.fromkeys(("500", "503", "cut", "cut_in_body", "malformed", "wrong_shape"), "model"),
     **dict.fromkeys(("html", "empty_choices", "error_in_200"), "model"),
 }
@@ -44,6 +45,20 @@ def test_what_finally_fails_is_one_line_with_the_host_and_of_the_right_kind(faul
     assert fake.url.split("/")[2] in str(caught.value)
     assert "\n" not in str(caught.value)
     assert ("given up after 1 try" in str(caught.value)) == (fault in TRANSIENT)
+
+
+def test_a_reply_that_never_ends_is_broken_off_and_gives_its_connection_back(fake, remote):
+    lm = remote(timeout=0.3, max_concurrency=1)
+    fake.script = ["trickle", "trickle"]
+    start = time.monotonic()
+
+    assert "42" in lm("hello")[0]
+
+    assert tiltyard_data(lm)["tries"] == 3
+    assert 0.6 <= time.monotonic() - start < 5
+    fake.script = ["trickle"]
+    with pytest.raises(LMError, match=r"had not finished its reply after 0\.3 s"):
+        remote(timeout=0.3, retries=0)("hello")
 
 
 @pytest.mark.parametrize("fault", PERMANENT)

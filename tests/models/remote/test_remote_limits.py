@@ -125,3 +125,12 @@ def test_without_a_ceiling_the_first_refusal_sets_one():
     assert concurrency.allowed(None) == math.inf
     concurrency.refused(sent_at=0.0, now=1.0, running=40, ceiling=None)
     assert concurrency.allowed(None) == 20
+
+
+def test_a_ceiling_that_is_lifted_leaves_no_trace():
+    concurrency = AdaptiveConcurrency()
+    for _ in range(5):
+        concurrency.answered(1)
+    assert concurrency.allowed(1) == 1
+    assert concurrency.allowed(8) == 8
+    assert concurrency.allowed(None) == float("inf")

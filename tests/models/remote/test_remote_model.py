@@ -2,6 +2,7 @@ import copy
 import json
 import socket
 import threading
+import time
 from inspect import signature
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tiltyard.errors import InputError
 from tiltyard.models.engine import max_concurrency, model_id, provenance
 from tiltyard.models.remote import RemoteEngine, remote_model
 from tiltyard.models.remote.addresses import api_root, host_of
+from tiltyard.models.remote.budget import budget_of
 from tiltyard.models.remote.keys import secret
 
 
@@ -270,6 +272,97 @@ def test_the_name_and_the_address_are_the_runs(remote, fake):
     assert model_id(lm) == "openai_compatible/tiny"
     assert provenance(lm) == {"endpoint": fake.url}
     assert max_concurrency(lm) == 3
+
+
+NOW = 1763650000
+
+
+@pytest.mark.parametrize(
+    ("provider", "entry", "said"),
+    [
+        ("vllm", {"root": "org/a", "parent": None, "created": NOW, "max_model_len": 8}, {"root": "org/a"}),
+        ("vllm", {"root": "/adapters/b", "parent": "org/a"}, {"root": "/adapters/b", "parent": "org/a"}),
+        ("ollama", {"created": NOW, "owned_by": "library"}, {"created": str(NOW)}),
+        (
+            "openai_compatible",
+            {"created": NOW, "meta": {"n_params": 494, "size": 397, "n_ctx": 4096}},
+            {"n_params": "494", "size": "397"},
+        ),
+        ("openai_compatible", {"created": NOW, "digest": "sha256:ab"}, {"digest": "sha256:ab"}),
+        ("openai_compatible", {"root": ["?"], "meta": 3, "digest": ""}, {}),
+    ],
+)
+def test_what_a_server_says_of_the_weights_is_the_runs(provider, entry, said, remote, fake):
+    fake.models = (200, {"data": [{"id": "other"}, {"id": "tiny", "object": "model", **entry}]})
+    expected = {"endpoint": fake.url, **{f"served_{name}": value for name, value in said.items()}}
+    assert provenance(remote(provider=provider)) == expected
+    assert provenance(remote(provider=provider, check=False)) == {"endpoint": fake.url}
+
+
+def test_other_weights_behind_a_name_are_asked_again(remote, fake, tmp_path):
+    """The same config, so the same identity; the server was restarted with another checkpoint."""
+    from contextlib import closing
+
+    from tiltyard.models.cached_engine import cached_lm
+    from tiltyard.models.response_cache import ResponseCache
+
+    with closing(ResponseCache(tmp_path / "cache", 10)) as cache:
+        for created, (root, asked) in enumerate([("org/a", 1), ("org/a", 1), ("org/b", 2), ("org/a", 2)]):
+            fake.models = (200, {"data": [{"id": "tiny", "root": root, "created": created}]})
+            cached_lm(remote(provider="vllm"), cache, "the same")("hello")
+            assert len(fake.requests) == asked
+
+
+# --- closing ---
+
+
+def test_a_closed_engine_binds_nobody_and_has_no_connection(remote, fake):
+    strict, free = remote(max_concurrency=1), remote(max_concurrency=8)
+    budget = budget_of(fake.url, None)
+    strict("hello")
+    assert budget.width == 1
+    strict.engine.close()
+    strict.engine.close()
+    assert budget.width == 8
+    assert strict.engine._client._wire.transport.pool_stats()["idle"] == 0
+    assert "42" in free("hello")[0]
+
+
+def test_a_closed_engine_that_is_asked_joins_again(remote, fake):
+    lm = remote(max_concurrency=1)
+    lm("hello")
+    lm.engine.close()
+    assert budget_of(fake.url, None).width == float("inf")
+    fake.delay = 0.02
+    threads = [threading.Thread(target=lm, args=(f"hello {number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(fake.requests) == 9
+    assert fake.most_running == 1
+    assert budget_of(fake.url, None).width == 1
+
+
+def test_a_request_is_not_tried_again_once_its_engine_is_closed(remote, fake):
+    lm = remote(retries=None, retry_seconds=60.0)
+    fake.share, fake.among = 1.0, ["500"]
+    raised = []
+
+    def ask():
+        try:
+            lm("hello")
+        except Exception as error:
+            raised.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not fake.requests:
+        time.sleep(0.01)
+    lm.engine.close()
+    asking.join(10)
+    assert not asking.is_alive()
+    assert "the engine was closed" in raised[0]
 
 
 def test_copies_share_the_engine(remote):

@@ -1,6 +1,7 @@
 import pytest
 from dspy.lm15 import (
     AuthError,
+    ConfigurationError,
     ContextLengthError,
     InvalidRequestError,
     Message,
@@ -154,7 +155,7 @@ def test_delays_double_at_most_and_are_random():
     endpoint.ask(first_delay=1.0, longest_delay=30.0)
 
     bounds = [1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
-    assert all(0 <= slept <= bound for slept, bound in zip(endpoint.slept, bounds, strict=True))
+    assert all(bound / 2 <= slept <= bound for slept, bound in zip(endpoint.slept, bounds, strict=True))
     assert len(set(endpoint.slept)) > 5
 
 
@@ -172,6 +173,86 @@ def test_an_endpoint_that_is_down_gets_one_try_per_request_until_it_answers():
     endpoint.ask(retries=8, seconds=30.0)
     endpoint.errors = [ServerError(status=500)]
     assert endpoint.ask(retries=8, seconds=30.0).tries == 2
+
+
+@given(st.floats(1, 2000), st.floats(0, 0.99))
+@settings(max_examples=100)
+def test_an_outage_that_is_shorter_than_the_time_there_is_costs_no_answer(seconds, share):
+    """Without a bound on the tries, there is one in what remains of the time, and tries all along."""
+    endpoint = Endpoint([])
+    over = endpoint.now + share * seconds
+
+    def attempt(request):
+        endpoint.sent.append(endpoint.now)
+        if endpoint.now < over:
+            raise TransportError("refused")
+        return RESPONSE
+
+    endpoint.attempt = attempt
+    assert endpoint.ask(retries=None, seconds=seconds).response is RESPONSE
+    gaps = [later - sooner for sooner, later in zip(endpoint.sent, endpoint.sent[1:], strict=False)]
+    assert all(gap <= 60 for gap in gaps)
+    assert len(endpoint.sent) <= 10 + seconds / 30
+
+
+def test_the_time_bounds_the_tries_where_nothing_else_does():
+    endpoint = Endpoint([TransportError("refused") for _ in range(1000)])
+    with pytest.raises(TransportError, match="given up after"):
+        endpoint.ask(retries=None, seconds=300.0)
+    assert endpoint.sent[-1] - endpoint.sent[0] == pytest.approx(300.0)
+
+
+def old_trouble(endpoint):
+    """An interrupted request and one that was given up, both as the last of a run."""
+    endpoint.errors = [TransportError("refused") for _ in range(100)]
+    with pytest.raises(TransportError):
+        endpoint.ask(retries=None, seconds=30.0)
+    endpoint.errors = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.ask()
+    assert endpoint.member.budget.failing_for() >= 30.0
+
+
+def test_an_hour_after_a_run_failed_one_failure_loses_nothing():
+    endpoint = Endpoint([])
+    old_trouble(endpoint)
+    endpoint.now += 3600
+    endpoint.errors = [ServerError(status=503)]
+    assert endpoint.ask(seconds=300.0).tries == 2
+
+
+def test_a_new_member_is_as_patient_as_the_first_was():
+    endpoint = Endpoint([])
+    old_trouble(endpoint)
+    endpoint.member = endpoint.member.budget.join(Limits())
+    endpoint.errors = [ServerError(status=503)]
+    assert endpoint.ask(seconds=30.0).tries == 2
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), ValueError("not lm15's"), ConfigurationError("proxy")]
+)
+def test_what_ends_on_this_side_says_nothing_about_the_server(error):
+    endpoint = Endpoint([error])
+    with pytest.raises(type(error)):
+        endpoint.ask()
+    endpoint.now += 5
+    assert endpoint.member.budget.failing_for() == 0
+
+    endpoint.errors = [ServerError(status=500), error]
+    with pytest.raises(type(error)):
+        endpoint.ask()
+    endpoint.now += 5
+    assert endpoint.member.budget.failing_for() >= 5
+
+
+def test_waiting_between_tries_is_not_idle():
+    """One thread alone must not take its own pause for a time in which nobody asked."""
+    endpoint = Endpoint([TransportError("refused") for _ in range(1000)])
+    with pytest.raises(TransportError):
+        endpoint.ask(retries=None, seconds=300.0)
+    assert max(endpoint.slept) > 20
+    assert endpoint.member.budget.failing_for() == pytest.approx(300.0)
 
 
 def test_a_permit_is_given_back_whatever_happens():

@@ -109,7 +109,9 @@ class RunningBatch:
         ]
         room = Room(
             rows=self._limits.rows - len(self._rows),
-            tokens=self._limits.tokens_now(self._held_tokens(), self._layout.token_bytes, self._model.device),
+            tokens=self._limits.tokens_now(
+                self._lanes.allocated_tokens, self._layout.token_bytes, self._model.device
+            ),
             empty=not self._rows,
             answer_tokens=self._expected_answer(),
             beginning_tokens=self._limits.prefix_bytes // self._layout.token_bytes,

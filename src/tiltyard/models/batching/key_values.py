@@ -117,7 +117,7 @@ class Lane:
         """
         slot = len(self.rows)
         if slot == self._slots:
-            self._resize(max(1, 2 * slot))
+            self._resize(slot + slot // 2 + 1)
         elif slot < self._touched:
             # What an earlier row left there is hidden by weights of zero, which a NaN of it would survive.
             for layer in (*self.keys, *self.values):
@@ -141,8 +141,8 @@ class Lane:
                 layer[slot] = layer[last]
             self.rows[slot] = self.rows[last]
         self.rows.pop()
-        if self._slots >= FEW_SLOTS and 0 < 4 * last <= self._slots:
-            self._resize(self._slots // 2)
+        if self._slots >= FEW_SLOTS and 0 < 2 * last <= self._slots:
+            self._resize(last + last // 4 + 1)
 
     def own(self, slot: int, start: int, end: int) -> Segment:
         """A copy of a row's own tokens from ``start`` to before ``end``, counted in its tail."""
@@ -152,11 +152,15 @@ class Lane:
         )
 
     def _resize(self, slots: int) -> None:
-        keys, values = [], []
-        for index, (key, value) in enumerate(self._layout.layers):
-            keys.append(self._moved(self.keys[index] if self.keys else None, slots, key))
-            values.append(self._moved(self.values[index] if self.values else None, slots, value))
-        self.keys, self.values, self._slots = keys, values, slots
+        if not self.keys:
+            self.keys = [self._moved(None, slots, key) for key, _ in self._layout.layers]
+            self.values = [self._moved(None, slots, value) for _, value in self._layout.layers]
+        else:
+            # Layer by layer, so that only one layer is ever there twice.
+            for index, (key, value) in enumerate(self._layout.layers):
+                self.keys[index] = self._moved(self.keys[index], slots, key)
+                self.values[index] = self._moved(self.values[index], slots, value)
+        self._slots = slots
         self._touched = len(self.rows)
 
     def _moved(self, old: torch.Tensor | None, slots: int, like: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,11 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._lanes)
 
+    @property
+    def allocated_tokens(self) -> int:
+        """Tokens that the lanes have memory for, spare places included."""
+        return sum(lane.allocated_tokens for lane in self._lanes.values())
+
     def users(self) -> dict[Segment, int]:
         """How many rows attend to each shared segment."""
         found: dict[Segment, int] = {}

@@ -4,7 +4,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tiltyard.models.batching.batcher import Batcher
 from tiltyard.models.batching.key_values import Layout
@@ -25,8 +25,10 @@ class _Shared:
 
     layout: Layout | None
     """None where it answers one request at a time."""
-    batchers: dict[Any, Batcher] = field(default_factory=dict)
-    """By their settings."""
+    batchers: WeakValueDictionary[Any, Batcher] = field(default_factory=WeakValueDictionary)
+    """By their settings, as long as an engine uses them: each keeps beginnings of its own."""
+    last: Batcher | None = None
+    """The one that was asked for last, for the next job of a sweep to find what it has read."""
 
 
 _lock = threading.Lock()
@@ -49,9 +51,11 @@ def shared_batcher(weights: Weights, placement: Placement) -> Batcher | None:
             shared = _models[weights] = _Shared(_examined(weights))
         if shared.layout is None:
             return None
-        if settings not in shared.batchers:
-            shared.batchers[settings] = _build(weights, shared.layout, placement)
-        return shared.batchers[settings]
+        batcher = shared.batchers.get(settings)
+        if batcher is None:
+            batcher = shared.batchers[settings] = _build(weights, shared.layout, placement)
+        shared.last = batcher
+        return batcher
 
 
 def _examined(weights: Weights) -> Layout | None:

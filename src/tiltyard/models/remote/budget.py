@@ -9,7 +9,8 @@ import hashlib
 import heapq
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from weakref import WeakSet
@@ -22,6 +23,9 @@ from tiltyard.models.remote.limits import (
     SlidingWindow,
     Spent,
 )
+
+IDLE_SECONDS = 10.0
+"""With no request for longer than this, what failed before is old news. Between a run's requests is less."""
 
 
 @dataclass(eq=False)
@@ -60,6 +64,15 @@ class Member:
         """
         return self.budget._acquire(tokens, since)
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a request is asked, from its first try to its last, the waits between them included."""
+        self.budget._begin()
+        try:
+            yield
+        finally:
+            self.budget._end()
+
     def leave(self) -> None:
         """Let the others no longer be bound by this member's limits."""
         self.budget._leave(self)
@@ -96,14 +109,20 @@ class Budget:
         self._tokens = SlidingWindow(minute)
         self._concurrency = AdaptiveConcurrency()
         self._running = 0
+        self._asked = 0
+        self._idle_since = float("-inf")
         self._paused_until = float("-inf")
         self._failing_since: float | None = None
 
     def join(self, limits: Limits) -> Member:
-        """A new member with limits of its own. It leaves when it is garbage, or by ``leave``."""
+        """A new member with limits of its own. It leaves when it is garbage, or by ``leave``.
+
+        That the endpoint failed before is forgotten: it has the same patience as the first member had.
+        """
         member = Member(self, limits)
         with self._lock:
             self._members.add(member)
+            self._failing_since = None
             self._wake_first()
         return member
 
@@ -124,9 +143,24 @@ class Budget:
             return self._concurrency.allowed(self._strictest("max_concurrency"))
 
     def failing_for(self) -> float:
-        """Seconds since the endpoint began to fail without an answer in between; 0 while it answers."""
+        """Seconds since the endpoint began to fail without an answer in between; 0 while it answers.
+
+        A new member starts it anew, and so does a request after a time in which none was asked: what was
+        then says nothing about now.
+        """
         since = self._failing_since
         return 0.0 if since is None else self.clock() - since
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._asked == 0 and self.clock() - self._idle_since > IDLE_SECONDS:
+                self._failing_since = None
+            self._asked += 1
+
+    def _end(self) -> None:
+        with self._lock:
+            self._asked -= 1
+            self._idle_since = self.clock()
 
     def _acquire(self, tokens: int, since: float | None) -> Permit:
         with self._lock:
@@ -169,7 +203,7 @@ class Budget:
                 self._concurrency.answered(ceiling)
             if outcome is Outcome.ANSWERED:
                 self._failing_since = None
-            elif self._failing_since is None:
+            elif outcome is not Outcome.UNKNOWN and self._failing_since is None:
                 self._failing_since = now
             if pause > 0:
                 self._paused_until = max(self._paused_until, now + pause)

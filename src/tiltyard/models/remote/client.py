@@ -13,7 +13,6 @@ from dspy._vendor.lm15.providers.base import HttpResponse
 from dspy._vendor.lm15.transports import (
     ConnectTimeout,
     ReadTimeout,
-    StdlibTransport,
     WriteTimeout,
 )
 from dspy.lm15 import (
@@ -32,6 +31,7 @@ from dspy.lm15 import (
 )
 
 from tiltyard.models.remote.addresses import host_of, is_loopback
+from tiltyard.models.remote.transport import DeadlineTransport, UnfinishedReply
 from tiltyard.redaction import MASK, redact
 
 GUIDANCE = "\n\n"
@@ -92,7 +92,7 @@ class Client:
         secret_headers: The values among them that no message may show.
         compat: How the server spells what OpenAI's API spells differently.
         connect_timeout: Seconds to a connection.
-        timeout: Seconds without a byte from the server.
+        timeout: Seconds without a byte from the server, and from the head of a reply to its end.
         connections: Connections at once; None for as many as come.
     """
 
@@ -114,7 +114,7 @@ class Client:
         self._wire = _Wire(
             api_key=key or NO_KEY,
             base_url=root,
-            transport=StdlibTransport(
+            transport=DeadlineTransport(
                 connect_timeout=connect_timeout,
                 read_timeout=timeout,
                 write_timeout=timeout,
@@ -131,14 +131,16 @@ class Client:
             adaptations="refuse",
         )
         self._timeouts = {ConnectTimeout: connect_timeout, ReadTimeout: timeout, WriteTimeout: timeout}
+        self._closed = False
 
     def complete(self, request: Request) -> Response:
         """Ask for one completion, once.
 
         Raises:
             dspy.lm15.LM15Error: There is none; or the server's API has no field for something that the
-                request asks for.
+                request asks for; or the client is closed.
         """
+        self._check_open()
         try:
             return self._wire.complete(request)
         except LM15Error as error:
@@ -146,31 +148,37 @@ class Client:
         except ValueError as error:
             raise self._not_configured(error) from error
 
-    def models(self) -> tuple[str, ...]:
-        """The names of the models that the server offers.
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """The models that the server offers, by name, with what it says of each.
 
         Raises:
             dspy.lm15.LM15Error: It does not say.
         """
+        self._check_open()
         try:
-            return tuple(str(model.id) for model in self._wire.list_models())
+            return {str(model.id): model.origin.provider_data or {} for model in self._wire.list_models()}
         except LM15Error as error:
             raise self._explained(error) from error.__cause__
         except ValueError as error:
             raise self._not_configured(error) from error
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and ask no further."""
+        self._closed = True
         self._wire.transport.close()
+
+    def _check_open(self) -> None:
+        # Not lm15's failure of the transport, which would be tried again.
+        if self._closed:
+            raise one_line_error(ConfigurationError(), f"{self._host} is not asked: the engine was closed")
 
     def _explained(self, error: LM15Error) -> LM15Error:
         """The error in its right class, in one line, with the server's name and without secrets."""
         cause = error.__cause__
         limit = next((seconds for kind, seconds in self._timeouts.items() if isinstance(cause, kind)), None)
         if limit is not None:
-            failed = "did not accept a connection" if isinstance(cause, ConnectTimeout) else "sent nothing"
             late = TimeoutError(provider=error.provider)
-            return one_line_error(late, f"{self._host} {failed} for {limit:g} s")
+            return one_line_error(late, f"{self._host} {_lateness(cause)} {limit:g} s")
         reason = self._one_line(error.message)
         status = f" answered HTTP {error.status}" if error.status is not None else ""
         if isinstance(error, InvalidRequestError) and _CONTEXT.search(reason):
@@ -197,6 +205,12 @@ def one_line_error(error: LM15Error, message: str) -> LM15Error:
     error.message = message
     error.args = (message,)
     return error
+
+
+def _lateness(cause: BaseException | None) -> str:
+    if isinstance(cause, ConnectTimeout):
+        return "did not accept a connection for"
+    return "had not finished its reply after" if isinstance(cause, UnfinishedReply) else "sent nothing for"
 
 
 def _other_message(body: str) -> str:

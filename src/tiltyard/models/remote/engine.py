@@ -18,7 +18,8 @@ import dspy
 from dspy._vendor.lm15.serde import request_to_dict
 from dspy.lm15 import Request, Response, TextPart, response_to_events
 
-from tiltyard.models.remote.budget import budget_of
+from tiltyard.models.remote.budget import Member, budget_of
+from tiltyard.models.remote.client import Client
 from tiltyard.models.remote.limits import Limits
 from tiltyard.models.remote.prices import Prices
 from tiltyard.models.remote.retrying import RetryPolicy, ask
@@ -48,6 +49,7 @@ class RemoteEngine:
         seed: Decides sampled answers where the server keeps to seeds; None sends none.
         extra_body: Further fields of each request, as the server documents them.
         priced: Whether list prices are what is paid.
+        identity: What the server says of the model's weights, by name.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class RemoteEngine:
         seed: int | None = 0,
         extra_body: Mapping[str, Any] | None = None,
         priced: bool = True,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
         self._server = server
         self._model = model
@@ -68,16 +71,17 @@ class RemoteEngine:
         self._seed = seed
         self._extra_body = dict(extra_body or {})
         self._priced = priced
-        self._client = server.client(connections=self._limits.max_concurrency)
-        self._member = budget_of(server.root, server.key()).join(self._limits)
+        self._identity = dict(identity or {})
+        self._client, self._member = self._connect()
+        self._closed = False
         self._prices = Prices(server.priced_as if priced else None, model)
         self._repeated: Counter[bytes] = Counter()
         self._lock = threading.Lock()
 
     @property
     def provenance(self) -> Mapping[str, str]:
-        """The API that answers."""
-        return {"endpoint": self._server.root}
+        """The API that answers, and what it says of the model's weights."""
+        return {"endpoint": self._server.root, **self._identity}
 
     @property
     def max_concurrency(self) -> int | None:
@@ -126,12 +130,14 @@ class RemoteEngine:
 
         Raises:
             dspy.lm15.LM15Error: There is no answer. The message names the server and the number of tries.
+            InputError: The engine was closed, and a key that it needs is no longer there.
         """
         request = replace(self.settle(request), model=self._model)
+        client, member = self._connected()
         answer = ask(
-            self._client.complete,
+            client.complete,
             request,
-            member=self._member,
+            member=member,
             policy=self._retries,
             tokens=estimated_tokens(request) if self._limits.tokens_per_minute else 0,
         )
@@ -147,9 +153,14 @@ class RemoteEngine:
         yield from response_to_events(self.complete(request))
 
     def close(self) -> None:
-        """Close the connections, and leave the endpoint's budget."""
-        self._member.leave()
-        self._client.close()
+        """Close the connections, and leave the endpoint's budget. Closing twice is closing once.
+
+        A request that is being asked is not tried again. One that is asked later connects and joins again.
+        """
+        with self._lock:
+            self._closed = True
+            self._member.leave()
+            self._client.close()
 
     def dump_state(self) -> dict[str, Any]:
         """The engine's settings, for DSPy to save with a program. They name keys, and hold none."""
@@ -183,6 +194,17 @@ class RemoteEngine:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # DSPy's optimizers copy programs, and the LM in them, many times: the copies share the engine.
         return self
+
+    def _connect(self) -> tuple[Client, Member]:
+        client = self._server.client(connections=self._limits.max_concurrency)
+        return client, budget_of(self._server.root, self._server.key()).join(self._limits)
+
+    def _connected(self) -> tuple[Client, Member]:
+        with self._lock:
+            if self._closed:
+                self._client, self._member = self._connect()
+                self._closed = False
+            return self._client, self._member
 
     def _seed_of(self, request: Request) -> int | None:
         if self._seed is None or request.config.temperature == 0:

@@ -19,7 +19,9 @@ class Outcome(Enum):
     REFUSED = auto()
     """The server had too much to do, or the limit was passed: ask less at once."""
     FAILED = auto()
-    """Anything else: it says nothing about the load."""
+    """The server did not do its work. That says nothing about the load."""
+    UNKNOWN = auto()
+    """The attempt ended on this side, as by an interrupt: it says nothing about the server."""
 
 
 @dataclass(frozen=True)
@@ -108,4 +110,6 @@ class AdaptiveConcurrency:
 
     def answered(self, ceiling: int | None) -> None:
         """A request was answered."""
-        self._width = min(self._width + 1 / self._width, float("inf") if ceiling is None else float(ceiling))
+        most = float("inf") if ceiling is None else float(ceiling)
+        if self._width < most:  # a ceiling bounds growth; it narrows nothing, since it may be lifted
+            self._width = min(self._width + 1 / self._width, most)

@@ -11,7 +11,7 @@ import dspy
 from dspy.utils.exceptions import LMConfigurationError
 from pydantic import Field
 
-from tiltyard.config import Operational
+from tiltyard.config import Operational, Settled
 from tiltyard.errors import InputError
 from tiltyard.models.engine import engine_lm
 from tiltyard.models.remote.engine import RemoteEngine
@@ -54,12 +54,12 @@ def remote_model(
     max_tokens: Count | None = 1024,
     temperature: Annotated[float | None, Field(ge=0, le=2)] = 0.0,
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None,
-    seed: Annotated[int | None, Field(ge=0)] = 0,
+    seed: Annotated[int | None, Field(ge=0), Settled()] = 0,
     extra_body: Mapping[str, Any] | None = None,
     max_concurrency: AtMost = 8,
     requests_per_minute: AtMost = None,
     tokens_per_minute: AtMost = None,
-    retries: Annotated[int, Field(ge=0), Operational()] = 10,
+    retries: Annotated[Annotated[int, Field(ge=0)] | None, Operational()] = None,
     retry_seconds: Seconds = 300.0,
     connect_timeout: Seconds = 10.0,
     timeout: Seconds = 120.0,
@@ -85,11 +85,13 @@ def remote_model(
         max_concurrency: The most requests at once; null for as many as come. Fewer while the server refuses.
         requests_per_minute: The most requests in a minute; null for no limit.
         tokens_per_minute: The most tokens in a minute, prompts and answers; null for no limit.
-        retries: How often a request that failed for a passing reason is tried again.
+        retries: The most times that a request which failed for a passing reason is tried again; null for as
+            many as ``retry_seconds`` has time for.
         retry_seconds: How long after its first try a request may be tried again.
         connect_timeout: Seconds to a connection.
-        timeout: Seconds without a byte from the server, after which a try has failed.
-        check: Ask the server for its models before the run.
+        timeout: Seconds without a byte from the server, or for a reply that has begun, after which a try has
+            failed.
+        check: Ask the server for its models before the run, and note what it says of the weights.
         priced: Whether the provider's list prices are what you pay; false reports no cost.
 
     Raises:
@@ -108,8 +110,7 @@ def remote_model(
         connect_timeout=connect_timeout,
         timeout=timeout,
     )
-    if check:
-        check_server(server, id)
+    identity = check_server(server, id) if check else {}
     engine = RemoteEngine(
         server,
         id,
@@ -118,6 +119,7 @@ def remote_model(
         seed=seed,
         extra_body=extra_body,
         priced=priced,
+        identity=identity,
     )
     settings = {"temperature": temperature, "max_tokens": max_tokens}
     if top_p is not None:

@@ -34,14 +34,16 @@ _TRANSIENT = (408, 425, 498)  # 498 is Groq's: no room for a request of the flex
 _REPEATEDLY = 3
 """A request that is refused so often says that the rate is too high, and not just the burst: all wait."""
 _OK = 200
+_DOUBLINGS = 64
+"""More than any delay needs, and few enough for a float."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often and how long a failed request is tried again."""
 
-    retries: int = 10
-    """Tries after the first."""
+    retries: int | None = None
+    """The most tries after the first; None for as many as there is time for."""
     seconds: float = 300.0
     """A request is given up when its next try would start later than this after its first one, the wait for
     its turn apart. An endpoint that has answered nothing for so long gets one try per request, until it
@@ -52,8 +54,13 @@ class RetryPolicy:
     """The longest delay before any try."""
 
     def delay(self, tries: int) -> float:
-        """Seconds before the next try after so many: any time up to a bound that doubles (full jitter)."""
-        return random.uniform(0, min(self.longest_delay, self.first_delay * 2 ** (tries - 1)))
+        """Seconds before the next try after so many: from half of a bound, which doubles, up to it.
+
+        The lower half is left out so that tries fill the time there is: were delays of nearly nothing
+        among them, a bound on tries would be used up early, and a server that is down asked more.
+        """
+        bound = min(self.longest_delay, self.first_delay * 2.0 ** min(tries - 1, _DOUBLINGS))
+        return random.uniform(bound / 2, bound)
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,18 @@ def ask(
     Raises:
         dspy.lm15.LM15Error: What the last try raised, with the number of tries in its message.
     """
+    with member.asking():
+        return _ask(attempt, request, member, policy, tokens, sleep)
+
+
+def _ask(
+    attempt: Callable[[Request], Response],
+    request: Request,
+    member: Member,
+    policy: RetryPolicy,
+    tokens: int,
+    sleep: Callable[[float], object],
+) -> Answer:
     clock = member.budget.clock
     made = clock()
     first_sent = None
@@ -104,7 +123,7 @@ def ask(
             retry_after = _retry_after(error)
             left = policy.seconds - max(clock() - first_sent, member.budget.failing_for())
             passing = isinstance(error, LM15Error) and is_transient(error)
-            again = passing and tries <= policy.retries and left > 0 and retry_after <= left
+            again = passing and _may_retry(policy, tries) and left > 0 and retry_after <= left
             delay = max(retry_after, min(policy.delay(tries), left)) if again else 0.0
             outcome = _outcome(error)
             of_all = retry_after > 0 or (outcome is Outcome.REFUSED and tries >= _REPEATEDLY)
@@ -134,15 +153,20 @@ def is_transient(error: LM15Error) -> bool:
     return type(error) is ProviderError and error.status in (None, _OK, *_TRANSIENT)
 
 
+def _may_retry(policy: RetryPolicy, tries: int) -> bool:
+    return policy.retries is None or tries <= policy.retries
+
+
 def _retry_after(error: BaseException) -> float:
     return (error.retry_after or 0.0) if isinstance(error, LM15Error) else 0.0
 
 
 def _outcome(error: BaseException) -> Outcome:
     if not isinstance(error, LM15Error):
-        return Outcome.FAILED
+        return Outcome.UNKNOWN
     if not is_transient(error):
-        return Outcome.ANSWERED
+        status = error.status if isinstance(error, ProviderError) else None
+        return Outcome.UNKNOWN if status is None else Outcome.ANSWERED
     return Outcome.REFUSED if error.status in _OVERLOADED else Outcome.FAILED
 
 

@@ -47,7 +47,7 @@ class Server:
     connect_timeout: float = 10.0
     """Seconds to a connection."""
     timeout: float = 120.0
-    """Seconds without a byte from the server."""
+    """Seconds without a byte from the server, and from the head of a reply to its end."""
 
     def __post_init__(self) -> None:
         api_root(self.api_base)
@@ -72,6 +72,11 @@ class Server:
     def priced_as(self) -> str | None:
         """The provider's name in the list of prices; None where nobody knows what it charges."""
         return _PRICED.get(self.host)
+
+    @property
+    def dates_models(self) -> bool:
+        """Whether ``created`` in its list is a date of the model; most have the request's time there."""
+        return self.provider == "ollama" or self.priced_as is not None
 
     def key(self) -> str | None:
         """The key.

@@ -9,10 +9,12 @@ tiltyard.errors.InputError: no server answers at http://localhost:8000/v1 (…);
 import difflib
 import logging
 import re
+from collections.abc import Collection, Mapping
 
 from dspy.lm15 import AuthError, ConfigurationError, LM15Error, TimeoutError, TransportError
 
 from tiltyard.errors import InputError
+from tiltyard.models.remote.identity import identity_of
 from tiltyard.models.remote.server import Server
 
 logger = logging.getLogger(__name__)
@@ -26,10 +28,13 @@ _CONNECTING = re.compile(r"^failed to connect to \S+: (?:\[Errno -?\d+\] )?")
 _SHOWN = 8
 
 
-def check_server(server: Server, model: str) -> None:
+def check_server(server: Server, model: str) -> Mapping[str, str]:
     """Ask a server for its models, once.
 
     A server that has no such list, or is too busy to give it, is left to the run.
+
+    Returns:
+        What the server says of the model's weights; empty where it says nothing.
 
     Raises:
         InputError: Nobody answers at its address, it refuses the key, or it has no model of this name.
@@ -39,13 +44,13 @@ def check_server(server: Server, model: str) -> None:
         timeout=min(server.timeout, ANSWER_SECONDS),
     )
     try:
-        names = client.models()
+        models = client.models()
     except TransportError as error:
         raise _nobody_there(error, server) from error
     except AuthError as error:
         if error.status != _UNAUTHORIZED:  # keys can be allowed to ask models, and not to list them
             logger.debug("the list of models: %s", error.message)
-            return
+            return {}
         if server.api_key_env is None:
             raise InputError(
                 f"{server.root} asks for a key", "name the variable that holds it: model.api_key_env=NAME"
@@ -54,27 +59,25 @@ def check_server(server: Server, model: str) -> None:
     except TimeoutError as error:
         if "did not accept" not in error.message:
             logger.warning("%s: is it busy? The run goes on", error.message)
-            return
+            return {}
         raise _nobody_there(error, server) from error
     except ConfigurationError as error:
         raise InputError(error.message, "correct the proxy of the environment, or model.api_base") from error
     except LM15Error as error:
         logger.debug("the list of models: %s", error.message)
-        return
+        return {}
     finally:
         client.close()
-    if names and not _has(names, model):
+    entry = models.get(model) or models.get(f"{model}:latest")  # Ollama's name of a model without a tag
+    if models and entry is None:
         raise InputError(
-            f"{server.root} has no model '{model}'; it has {_some(names, model)}",
+            f"{server.root} has no model '{model}'; it has {_some(models, model)}",
             "choose one with model.id, or set model.check=false if the server takes more than it lists",
         )
+    return identity_of(entry or {}, dated=server.dates_models)
 
 
-def _has(names: tuple[str, ...], model: str) -> bool:
-    return model in names or f"{model}:latest" in names  # Ollama's name of a model without a tag
-
-
-def _some(names: tuple[str, ...], model: str) -> str:
+def _some(names: Collection[str], model: str) -> str:
     """The names most like the one that was asked for."""
     close = difflib.get_close_matches(model, names, n=_SHOWN, cutoff=0.5)
     shown = (close + sorted(set(names) - set(close)))[:_SHOWN]
