@@ -260,3 +260,22 @@ def test_a_permit_is_given_back_whatever_happens():
     with pytest.raises(KeyboardInterrupt):
         endpoint.ask()
     assert endpoint.ask().tries == 1
+
+
+def test_a_failing_endpoint_is_told_of_once_until_it_answers_again(caplog):
+    endpoint = Endpoint([ServerError("HTTP 500", status=500)] * 6)
+
+    with caplog.at_level("WARNING"):
+        endpoint.ask()
+        assert len(caplog.records) == 1
+        assert "HTTP 500" in caplog.text
+        assert "trying again for up to " in caplog.text
+
+        endpoint.ask()  # answers at once
+        endpoint.errors = [ServerError("HTTP 500", status=500)] * 4
+        endpoint.ask()
+        assert len(caplog.records) == 2
+
+        endpoint.errors = [ServerError("HTTP 500", status=500)]
+        endpoint.ask()  # a single hiccup is no news
+        assert len(caplog.records) == 2

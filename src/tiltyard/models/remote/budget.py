@@ -113,6 +113,7 @@ class Budget:
         self._idle_since = float("-inf")
         self._paused_until = float("-inf")
         self._failing_since: float | None = None
+        self._told_of: float | None = None
 
     def join(self, limits: Limits) -> Member:
         """A new member with limits of its own. It leaves when it is garbage, or by ``leave``.
@@ -150,6 +151,13 @@ class Budget:
         """
         since = self._failing_since
         return 0.0 if since is None else self.clock() - since
+
+    def is_news(self) -> bool:
+        """Whether the endpoint fails and nobody has been told of it yet; True once each time it fails."""
+        with self._lock:
+            news = self._failing_since is not None and self._told_of != self._failing_since
+            self._told_of = self._failing_since
+            return news
 
     def _begin(self) -> None:
         with self._lock:

@@ -133,6 +133,8 @@ def _ask(
             if not again:
                 raise _given_up(error, tries, retry_after) from error.__cause__
             logger.debug("try %d failed, the next is in %.1f s: %s", tries, delay, error.message)
+            if tries >= _REPEATEDLY and member.budget.is_news():
+                logger.warning("%s; trying again for up to %.0f s", error.message, left)
             sleep(delay)
             waited += delay
         else:

@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping
 
-from dspy.lm15 import AuthError, ConfigurationError, LM15Error, TimeoutError, TransportError
+from dspy.lm15 import AuthError, ConfigurationError, LM15Error, ServerError, TimeoutError, TransportError
 
 from tiltyard.errors import InputError
 from tiltyard.models.remote.identity import identity_of
@@ -64,7 +64,13 @@ def check_server(server: Server, model: str) -> Mapping[str, str]:
     except ConfigurationError as error:
         raise InputError(error.message, "correct the proxy of the environment, or model.api_base") from error
     except LM15Error as error:
-        logger.debug("the list of models: %s", error.message)
+        failing = isinstance(error, ServerError)
+        logger.log(
+            logging.WARNING if failing else logging.DEBUG,
+            "%s has no list of models: %s",
+            server.root,
+            error.message,
+        )
         return {}
     finally:
         client.close()
