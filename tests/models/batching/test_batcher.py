@@ -288,6 +288,7 @@ SCRIPT = """
     from tiltyard.telemetry.inference import InferenceMeter
 
     model = MODELS["llama"]().eval()
+    model.generation_config.eos_token_id = None  # a random model may end at once
     limits = Limits(10**6, 10**8, 64, 2048, 2**25)
     batcher = Batcher(
         model, Letters(), layout=examine(model), limits=limits, meter=InferenceMeter(), threads=1

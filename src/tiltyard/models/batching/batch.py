@@ -107,6 +107,7 @@ class RunningBatch:
             for row in self._rows
             if row.reading and (row.request is None or row.request.share_prefix)
         ]
+        kept = self._limits.prefix_bytes_now(self._tree.used_bytes, self._model.device)
         room = Room(
             rows=self._limits.rows - len(self._rows),
             tokens=self._limits.tokens_now(
@@ -114,7 +115,7 @@ class RunningBatch:
             ),
             empty=not self._rows,
             answer_tokens=self._expected_answer(),
-            beginning_tokens=self._limits.prefix_bytes // self._layout.token_bytes,
+            beginning_tokens=kept // self._layout.token_bytes,
         )
         admission = admit(self._waiting, being_read, self._tree, room)
         joining = deque(admission.requests)
