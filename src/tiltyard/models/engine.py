@@ -41,8 +41,8 @@ class Completion:
     """Prompt tokens whose computation was reused."""
 
 
-class TextEngine(ABC):
-    """An engine that answers text with text. Calls may come from several threads at once."""
+class Engine(ABC):
+    """What answers the requests of a DSPy language model. Calls may come from several threads at once."""
 
     @property
     def provenance(self) -> Mapping[str, str]:
@@ -77,6 +77,25 @@ class TextEngine(ABC):
         return request
 
     @abstractmethod
+    def complete(self, request: Request) -> Response:
+        """Answer one request: DSPy's entry point."""
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """DSPy's streaming entry point: the whole completion as one chunk."""
+        yield from response_to_events(self.complete(request))
+
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to release
+        """Release what the engine holds. Engines hold nothing by default."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # DSPy's optimizers copy programs, and the LM in them, many times: the copies share the engine.
+        return self
+
+
+class TextEngine(Engine):
+    """An engine that answers text with text."""
+
+    @abstractmethod
     def generate(self, request: Request) -> Completion:
         """Answer one request.
 
@@ -86,7 +105,7 @@ class TextEngine(ABC):
         """
 
     def complete(self, request: Request) -> Response:
-        """DSPy's entry point: the completion in DSPy's response type."""
+        """The completion in DSPy's response type."""
         completion = self.generate(request)
         return Response(
             id=None,
@@ -99,17 +118,6 @@ class TextEngine(ABC):
                 cache_read_tokens=completion.cached_tokens,
             ),
         )
-
-    def stream(self, request: Request) -> Iterator[Any]:
-        """DSPy's streaming entry point: the whole completion as one chunk."""
-        yield from response_to_events(self.complete(request))
-
-    def close(self) -> None:  # noqa: B027 - most engines have nothing to release
-        """Release what the engine holds. Engines hold nothing by default."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # DSPy's optimizers copy programs, and the LM in them, many times: the copies share the engine.
-        return self
 
 
 class AsyncEngine:

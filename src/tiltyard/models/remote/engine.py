@@ -10,14 +10,14 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Self
 
-import dspy
 from dspy._vendor.lm15.serde import request_to_dict
-from dspy.lm15 import Request, Response, TextPart, response_to_events
+from dspy.lm15 import Request, Response, TextPart
 
+from tiltyard.models.engine import Engine
 from tiltyard.models.remote.budget import Member, budget_of
 from tiltyard.models.remote.client import Client
 from tiltyard.models.remote.limits import Limits
@@ -36,7 +36,7 @@ _SEEDS = 2**31
 _ALWAYS_TAKEN = frozenset({"temperature", "max_tokens", "top_p", "stop", "seed"})
 
 
-class RemoteEngine:
+class RemoteEngine(Engine):
     """Asks one model on one server. Threads may share it.
 
     All engines of a process that ask the same API with the same key share one budget.
@@ -89,16 +89,6 @@ class RemoteEngine:
         return self._limits.max_concurrency
 
     @property
-    def adapter(self) -> dspy.Adapter | None:
-        """None: DSPy's default."""
-        return None
-
-    @property
-    def cacheable(self) -> bool:
-        """Yes."""
-        return True
-
-    @property
     def supports_response_schema(self) -> bool:
         """Whether DSPy may send the model a JSON schema that its answer has to keep to."""
         return self._server.provider == "vllm" or self._prices.supports_response_schema
@@ -148,10 +138,6 @@ class RemoteEngine:
         data = {**(answer.response.provider_data or {}), "tiltyard": took}
         return replace(answer.response, provider_data=data)
 
-    def stream(self, request: Request) -> Iterator[Any]:
-        """The whole completion as one chunk: an answer that breaks off can so be asked for again."""
-        yield from response_to_events(self.complete(request))
-
     def close(self) -> None:
         """Close the connections, and leave the endpoint's budget. Closing twice is closing once.
 
@@ -190,10 +176,6 @@ class RemoteEngine:
                 "retries": RetryPolicy(**state["retries"]),
             }
         )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # DSPy's optimizers copy programs, and the LM in them, many times: the copies share the engine.
-        return self
 
     def _connect(self) -> tuple[Client, Member]:
         client = self._server.client(connections=self._limits.max_concurrency)
