@@ -329,6 +329,33 @@ def test_who_does_not_share_reads_all_and_leaves_nothing(start, alone):
     assert tokens(after) == alone(PROMPTS[0])
 
 
+def test_a_beginning_that_is_forgotten_while_others_read_on_from_it_is_kept_whole_again(start, built, alone):
+    _, layout, _ = built("llama")
+    batch, _, _ = start(prefix_bytes=100 * layout.token_bytes, step_tokens=7)
+    known, other = TRUNK[:40], tuple(range(60, 115))
+    longer = (*TRUNK, *range(30, 60))
+    run(batch, [request(known, 1)])
+    batch.add(request(longer, 1))  # reads on from what is known, in small steps
+    with torch.inference_mode():
+        batch.turn()
+    batch._tree.insert(other * 2, lambda start, end: Segment(*_blank(layout, end - start)))
+    assert batch._tree.known(known) == 0, "it was not forgotten"
+    run(batch)
+
+    again = [request((*longer, 8)), request((*longer[:70], 9))]
+    run(batch, again)
+
+    assert all(one.cached_tokens for one in again)
+    assert [tokens(one) for one in again] == [alone(one.prompt) for one in again]
+
+
+def _blank(layout, length):
+    return [
+        [layer[kind].new_zeros(layer[kind].shape[0], length, layer[kind].shape[-1]) for layer in layout.layers]
+        for kind in (0, 1)
+    ]
+
+
 def test_giving_up_answers_everybody(start, alone):
     batch, _, _ = start(rows=2)
     requests = [request(prompt) for prompt in PROMPTS]

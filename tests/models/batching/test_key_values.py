@@ -98,6 +98,19 @@ def test_an_own_part_is_a_copy():
     assert (own.keys[0] == 1.0).all()
 
 
+def test_a_row_is_read_across_its_chain_and_its_tail():
+    chain = (segment(1.0, 2), segment(2.0, 3))
+    lane = Lane(chain, CAPACITY, LAYOUT)
+    lane.add(Resident(3.0, []), [segment(3.0, 4)])
+    whole = [1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0]
+
+    for start in range(9):
+        for end in range(start + 1, 10):
+            part = lane.read(0, start, end)
+            for layer in (*part.keys, *part.values):
+                assert layer[0, :, 0].tolist() == whole[start:end]
+
+
 def test_a_layout_counts_a_tokens_memory():
     assert LAYOUT.token_bytes == segment(0.0, 1).nbytes == 4 * (2 * 3 + 2 * 5 + 4 + 4)
 

@@ -219,9 +219,10 @@ class RunningBatch:
             return
         tree = self._tree
         tree.budget_bytes = self._limits.prefix_bytes_now(tree.used_bytes, self._model.device)
-        first, slot = lane.shared_length, row.slot
+        slot = row.slot
         prompt = tuple(row.tokens) if row.request is None else row.request.prompt
-        tree.insert(prompt, lambda start, end: lane.own(slot, start - first, end - first))
+        # What the row attends to may have been forgotten meanwhile, so the chain may be read as well.
+        tree.insert(prompt, lambda start, end: lane.read(slot, start, end))
 
     def _write(self, row: Row, request: BatchedRequest, likeliest: int, logits: torch.Tensor) -> None:
         """Add the next token to a completion, and let the request go when that was the last."""

@@ -151,6 +151,18 @@ class Lane:
             [layer[slot, :, start:end].clone() for layer in self.values],
         )
 
+    def read(self, slot: int, start: int, end: int) -> Segment:
+        """A copy of a row's tokens from ``start`` to before ``end``, counted from its first: of the chain too."""
+        parts, offset = [], 0
+        for segment in self.chain:
+            first, last = max(start - offset, 0), min(end - offset, segment.length)
+            if first < last:
+                parts.append(segment.part(first, last))
+            offset += segment.length
+        if end > offset:
+            parts.append(self.own(slot, max(start - offset, 0), end - offset))
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
     def _resize(self, slots: int) -> None:
         if not self.keys:
             self.keys = [self._moved(None, slots, key) for key, _ in self._layout.layers]
@@ -168,3 +180,10 @@ class Lane:
         if old is not None:
             new[: len(self.rows)] = old[: len(self.rows)]
         return new
+
+
+def _joined(parts: Sequence[Segment]) -> Segment:
+    return Segment(
+        [torch.cat(layers, dim=1) for layers in zip(*(part.keys for part in parts), strict=True)],
+        [torch.cat(layers, dim=1) for layers in zip(*(part.values for part in parts), strict=True)],
+    )

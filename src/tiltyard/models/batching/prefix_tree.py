@@ -102,7 +102,10 @@ class PrefixTree:
         if path:
             last, shared = path[-1]
             parent = last if shared == len(last.tokens) else self._split(last, shared)
-        node = Node(tokens[position:], read(position, len(tokens)), parent)
+        segment = read(position, len(tokens))
+        if segment.length != len(tokens) - position:  # or later prompts would silently be misread
+            raise RuntimeError(f"{segment.length} tokens were read where {len(tokens) - position} are new")
+        node = Node(tokens[position:], segment, parent)
         node.used = self._uses
         parent.children[node.tokens[0]] = node
         self.used_bytes += _bytes(node)
