@@ -350,10 +350,8 @@ def test_a_beginning_that_is_forgotten_while_others_read_on_from_it_is_kept_whol
 
 
 def _blank(layout, length):
-    return [
-        [layer[kind].new_zeros(layer[kind].shape[0], length, layer[kind].shape[-1]) for layer in layout.layers]
-        for kind in (0, 1)
-    ]
+    parts = zip(*layout.layers, strict=True)
+    return [[like.new_zeros(like.shape[0], length, like.shape[-1]) for like in part] for part in parts]
 
 
 def test_giving_up_answers_everybody(start, alone):

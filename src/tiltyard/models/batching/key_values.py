@@ -152,7 +152,7 @@ class Lane:
         )
 
     def read(self, slot: int, start: int, end: int) -> Segment:
-        """A copy of a row's tokens from ``start`` to before ``end``, counted from its first: of the chain too."""
+        """A copy of a row's tokens from ``start`` to before ``end``, counted from the chain's first."""
         parts, offset = [], 0
         for segment in self.chain:
             first, last = max(start - offset, 0), min(end - offset, segment.length)
