@@ -1,0 +1,220 @@
+"""Writes the embedded model's card: the text of ``card.md`` with what training and evaluation found.
+
+>>> write_card(Path("trained/model"), Path("trained/model"), evaluation)
+PosixPath('trained/model/README.md')
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from tiltyard.files import write_text
+from tiltyard.models.embedded.answering import BOTH, DEMONSTRATIONS, PLAIN, PLAYBOOK
+from tiltyard.models.embedded.cases import CHOOSE
+from tiltyard.models.embedded.conventions import PHRASINGS, RESERVED_PAIRS
+from tiltyard.models.embedded.curriculum import MIXTURE
+from tiltyard.models.embedded.held_out import REPHRASED, UNRELATED, WITHOUT, proportion
+from tiltyard.models.embedded.questions import KINDS
+
+CARD_FILE = "README.md"
+TRAINING_FILE = "training.json"
+
+_COLUMNS = {
+    PLAIN: "alone",
+    UNRELATED: "other rules",
+    WITHOUT: "without",
+    PLAYBOOK: "playbook",
+    DEMONSTRATIONS: "demonstrations",
+    BOTH: "both",
+}
+_ROLES = {
+    "curate/add": "curate: a new rule",
+    "curate/update": "curate: an entry that the lesson corrects",
+    "curate/none": "curate: nothing to do",
+    "propose/gepa": "propose: the prompt of GEPA",
+    "propose/mipro": "propose: the signature of MIPRO",
+}
+
+Cells = Mapping[str, Mapping[str, Any]]
+
+
+def write_card(model: Path, out: Path, evaluation: Mapping[str, Any]) -> Path:
+    """Write the card of a model and return its path.
+
+    Args:
+        model: The folder with the weights; how they were trained is read from its ``training.json``, or that
+            of the folder above.
+        out: Where the card goes.
+        evaluation: What ``evaluation.json`` holds.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    text = files("tiltyard.models.embedded").joinpath("card.md").read_text(encoding="utf-8")
+    card = Template(text).substitute(_places(model, evaluation))
+    write_text(out / CARD_FILE, card)
+    return out / CARD_FILE
+
+
+def _places(model: Path, evaluation: Mapping[str, Any]) -> dict[str, str]:
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    training = _training(model)
+    found: Cells = evaluation["cells"]
+    mixture = sum(share for share, _ in MIXTURE.values())
+    return {
+        "architecture": f"{config['architectures'][0]}: {config['num_hidden_layers']} layers, width "
+        f"{config['hidden_size']}, {config['num_attention_heads']} heads, rotary positions",
+        "parameters": f"{training['parameters']:,}" if training else "not recorded",
+        "context": f"{config['max_position_embeddings']:,}",
+        "vocabulary": f"{config['vocab_size']:,}",
+        "megabytes": f"{evaluation['megabytes']:.1f}",
+        "digest": str(evaluation["model"])[:16],
+        "answering_share": f"{100 * MIXTURE['answer'][0] / mixture:.0f}%",
+        "reserved_pairs": ", ".join(f"*{'* with *'.join(sorted(pair))}*" for pair in RESERVED_PAIRS),
+        "training": _training_text(training),
+        "retrain": _retrain(training),
+        "requests": f"{evaluation['requests']:,}",
+        "unread": f"{evaluation['unread']:,}",
+        "seconds": f"{evaluation['seconds']:.0f}",
+        "per_second": f"{evaluation['examples_per_second']:.0f}",
+        "seed": str(evaluation["seed"]),
+        "answers": _answers(found),
+        "forms": _grid(found, "forms", PHRASINGS, (PLAYBOOK, REPHRASED, DEMONSTRATIONS), "convention"),
+        "combinations": _grid(
+            found,
+            "combinations",
+            [" + ".join(sorted(pair)) for pair in RESERVED_PAIRS],
+            (PLAYBOOK, DEMONSTRATIONS, BOTH),
+            "conventions",
+        ),
+        "reflect": _grid(found, "reflect", KINDS, ("exact", "some"), "kind"),
+        "roles": _list(found, _ROLES),
+        "judge": _judgements(found, evaluation["scores"]),
+        "tatqa": _tatqa(evaluation.get("tatqa")),
+    }
+
+
+def _training(model: Path) -> dict[str, Any] | None:
+    for folder in (model, model.parent):
+        path = folder / TRAINING_FILE
+        if path.is_file():
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return found
+    return None
+
+
+def _training_text(training: Mapping[str, Any] | None) -> str:
+    if training is None:
+        return "How these weights were trained is not recorded."
+    losses, settings = training["losses"], training["settings"]
+    short = ""
+    if settings.get("short_steps"):
+        longest = f"{settings['short_tokens']:,} tokens"
+        short = f"; the first {settings['short_steps']:,} on episodes of at most {longest}"
+    versions = ", ".join(f"{name} {number}" for name, number in training["versions"].items())
+    rows = {
+        "Steps": f"{training['steps']:,} of AdamW{short}",
+        "Tokens": f"{training['tokens']:,} in {training['episodes']:,} episodes, each seen once",
+        "Loss": "cross entropy on answers that follow from the context, plus a tenth of that on all tokens",
+        "Last loss": f"{losses['answer']:.4f} on answers, {losses['all']:.4f} on all tokens",
+        "Time": _duration(training["seconds"]),
+        "Hardware": f"{training['hardware']} (threads: {training['threads']})",
+        "Seed": str(settings["seed"]),
+        "Versions": versions,
+    }
+    return _table(["", ""], [list(row) for row in rows.items()])
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+
+
+def _retrain(training: Mapping[str, Any] | None) -> str:
+    """The options of the command that trains these weights again, where they are not the defaults."""
+    from tiltyard.models.embedded.settings import TrainingSettings
+
+    settings = dict(training["settings"]) if training else {}
+    defaults = vars(TrainingSettings())
+    shown = [name for name, value in settings.items() if name == "seed" or value != defaults.get(name)]
+    return " ".join(f"--{name.replace('_', '-')} {settings[name]}" for name in shown)
+
+
+def _answers(cells: Cells) -> str:
+    head = ["kind", *_COLUMNS.values(), "each of"]
+    rows = []
+    for kind in (*KINDS, CHOOSE):
+        found = [cells.get(f"answers/{kind}/{setting}") for setting in _COLUMNS]
+        if found[0]:
+            rows.append([kind, *(_percent(one) for one in found), str(found[0]["n"])])
+    pooled = [_pooled(cells, "answers", setting) for setting in _COLUMNS]
+    rows.append(["**all**", *(_with_interval(one) for one in pooled), str(pooled[0]["n"])])
+    return _table(head, rows)
+
+
+def _grid(cells: Cells, section: str, names: Iterable[str], columns: Sequence[str], title: str) -> str:
+    rows = [
+        [name, *(_with_interval(cells.get(f"{section}/{name}/{column}")) for column in columns)]
+        for name in names
+        if f"{section}/{name}/{columns[0]}" in cells
+    ]
+    if len(rows) > 2:
+        rows.append(["**all**", *(_with_interval(_pooled(cells, section, column)) for column in columns)])
+    return _table([title, *columns], rows)
+
+
+def _list(cells: Cells, names: Mapping[str, str]) -> str:
+    rows = [[title, _with_interval(cells[name]), str(cells[name]["n"])] for name, title in names.items()]
+    return _table(["role", "right", "of"], rows)
+
+
+def _judgements(cells: Cells, scores: Cells) -> str:
+    rows = []
+    for name, cell in cells.items():
+        section, _, judgement = name.partition("/")
+        if section == "judge":
+            title = judgement.replace("/", ": ").replace("_", " ")
+            rows.append([title, _with_interval(cell), str(cell["n"])])
+    table = _table(["judgement", "right", "of"], rows)
+    found = scores.get("judge/importance")
+    if found is None:
+        return table
+    order = "undefined" if found["rank_correlation"] is None else f"{found['rank_correlation']:.2f}"
+    return (
+        f"{table}\n\nImportance scores are {found['mean_absolute_error']:.2f} off on average, of 1 to 10; "
+        f"their rank correlation with what is right is {order}."
+    )
+
+
+def _tatqa(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "Not measured."
+    share, low, high = (100 * found[name] for name in ("score", "low", "high"))
+    return (
+        "Real questions over real reports, asked through the whole pipeline (`task=tatqa`, "
+        f"`{found['file']}`): exact match **{share:.1f}%** [{low:.1f}, {high:.1f}] of "
+        f"{found['examples']:.0f} questions. {found['too_long']:.0f} did not fit into its context and "
+        f"{found['unparsed']:.0f} answers could not be read; both count as wrong."
+    )
+
+
+def _pooled(cells: Cells, section: str, column: str) -> dict[str, Any]:
+    first, last = f"{section}/", f"/{column}"
+    own = [cell for name, cell in cells.items() if name.startswith(first) and name.endswith(last)]
+    return proportion(sum(cell["correct"] for cell in own), sum(cell["n"] for cell in own))
+
+
+def _percent(cell: Mapping[str, Any] | None) -> str:
+    return f"{100 * cell['share']:.0f}" if cell else ""
+
+
+def _with_interval(cell: Mapping[str, Any] | None) -> str:
+    return f"{100 * cell['share']:.0f} [{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]" if cell else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *("---:" for _ in head[1:])] if head[0] else ["---" for _ in head], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,402 @@
+"""Questions over small tables, notes, logs and tickets, with answers in the default way.
+
+>>> one = ask(Draw("0"), "dose")
+>>> one.question, one.answer
+('What dose of brolin does the patient take?', '12.5')
+
+The default way: numbers as they stand, the letter of an option, names as they stand, dates as
+year-month-day, ``yes``, ``no`` or ``maybe``, ``high`` or ``normal``, a team's usual name, and ``unknown``
+for what is not stated.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tiltyard.models.embedded.conventions import DATES, NAMES, OPTIONS, House, limit_of, written
+from tiltyard.models.embedded.draw import Draw
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its context and its answer in the default way."""
+
+    kind: str
+    """A key of :data:`KINDS`."""
+    question: str
+    context: str
+    answer: str
+    subject: str
+    """What a convention about the answer has as its subject: a number's subject, or the label itself."""
+    options: tuple[str, ...] = ()
+    """The texts of the options, where the answer is the letter of one."""
+    reading: str = ""
+    """Where the answer is a level: what was read, and from which limit on the context calls it high."""
+    limit: str = ""
+
+    def answer_of(self, house: House) -> str:
+        """The answer as a house writes it."""
+        if not self.reading:
+            return written(self.answer, self.subject, house, self.options)
+        level = "high" if float(self.reading) >= float(limit_of(house, self.limit)) else "normal"
+        return written(level, level, house)
+
+
+ITEMS = (
+    "revenue", "rent", "wages", "taxes", "freight", "interest", "repairs", "licences", "travel", "insurance",
+    "sales", "fees", "profit", "debt", "power", "training", "fuel", "storage", "grants", "pensions",
+    "cash", "loans", "equity", "stock", "tolls",
+)  # fmt: skip
+SENSORS = (
+    "pump", "boiler", "valve", "motor", "fan", "tank", "filter", "engine", "mixer", "turbine",
+    "press", "oven", "cooler", "gate", "drill", "belt", "crane", "heater", "rotor", "probe",
+)  # fmt: skip
+SYMPTOMS = (
+    "fever", "pain", "cough", "nausea", "swelling", "itching", "fatigue", "dizziness", "cramps", "rash",
+    "headache", "thirst", "tremor", "anxiety", "weakness",
+)  # fmt: skip
+THINGS = (
+    "chair", "lamp", "screen", "printer", "router", "kettle", "phone", "desk", "scanner", "camera",
+    "battery", "keyboard", "charger", "speaker", "monitor",
+)  # fmt: skip
+UNITS = ("bar", "mm", "kW", "rpm", "ppm", "lux", "volt", "litres", "amps", "kPa")
+TEAMS = {
+    "billing": (
+        "My invoice is wrong.", "I was charged twice.", "Please refund my payment.",
+        "The bill shows a wrong amount.", "The invoice has a wrong amount.",
+        "My payment was charged again.", "I wait for a refund.", "The price on the bill is too high.",
+        "Why was my card charged?", "Please correct my bill.", "I paid, but the invoice is still open.",
+        "The refund has not come.", "There is an error in the payment.", "I want my money back.",
+        "I was charged, but want a refund.",
+    ),
+    "access": (
+        "I cannot log in.", "My password is refused.", "My account is locked.", "The login page rejects me.",
+        "My login is refused.", "I forgot my password.", "I cannot open my account.",
+        "The login code never works.", "My user name is not known.", "The password was refused again.",
+        "Please unlock my account.", "I need a new password.", "I am locked out.", "The log in fails.",
+        "The account rejects my password.",
+    ),
+    "delivery": (
+        "My parcel has not come.", "The package is late.", "The courier went to a wrong address.",
+        "My order was never delivered.", "The parcel was never delivered.", "The shipment is lost.",
+        "Where is my package?", "The courier has lost my parcel.", "My order is still on its way.",
+        "The package went to a neighbour.", "The delivery is two days late.", "The shipment has not come.",
+        "The parcel is stuck in transit.", "Nobody delivered my order.", "The courier is late with my package.",
+    ),
+    "repair": (
+        "It does not start any more.", "The device is broken.", "It makes a loud noise and stops.",
+        "A part has come off.", "A part is broken.", "It fell and is damaged.", "The screw came off.",
+        "It stops after a minute.", "It is damaged and makes a noise.", "The handle is broken.",
+        "It gets hot and stops.", "It does not turn on.", "The cover is damaged.", "There is smoke from it.",
+        "It does not start and makes a noise.",
+    ),
+}  # fmt: skip
+
+
+def _entity(draw: Draw, nouns: tuple[str, ...]) -> str:
+    return draw.item(nouns) if draw.chance(0.6) else draw.word()
+
+
+def _entities(draw: Draw, nouns: tuple[str, ...], count: int) -> list[str]:
+    found: list[str] = []
+    while len(found) < count:
+        entity = _entity(draw, nouns)
+        if entity not in found:
+            found.append(entity)
+    return found
+
+
+def _number(draw: Draw) -> str:
+    kind = draw.one(("small", "decimal", "decimal", "decimal", "large", "long"))
+    if kind == "small":
+        return draw.number(10, 999)
+    if kind == "decimal":
+        return draw.number(10, 999, 1)
+    return draw.number(1000, 99999) if kind == "large" else draw.number(1000, 9999, 1)
+
+
+def _table(
+    draw: Draw, rows: list[str], years: list[str], cell: Callable[[Draw], str]
+) -> dict[tuple[str, str], str]:
+    return {(row, year): cell(draw) for row in rows for year in years}
+
+
+def _shown(cells: dict[tuple[str, str], str], rows: list[str], years: list[str]) -> str:
+    lines = [" | ".join(["item", *years])]
+    lines += [" | ".join([row, *(cells[row, year] for year in years)]) for row in rows]
+    return "\n".join(lines)
+
+
+def _years(draw: Draw) -> list[str]:
+    first = draw.rng.randint(2001, 2028)
+    return [str(first + place) for place in range(draw.one((1, 2, 2)))]
+
+
+def _amount(draw: Draw) -> Question:
+    rows, years = _entities(draw, ITEMS, draw.one((2, 3, 4))), _years(draw)
+    cells = _table(draw, rows, years, _number)
+    row, year = draw.one(rows), draw.one(years)
+    asked = draw.item((
+        "What was {row} in {year}?", "How much was {row} in {year}?", "Give {row} for {year}.",
+        "State the {row} of {year}.", "What did {row} come to in {year}?", "In {year}, what was {row}?",
+    ))  # fmt: skip
+    if draw.chance(0.12):
+        missing = next(entity for entity in iter(lambda: _entity(draw, ITEMS), None) if entity not in rows)
+        return Question(
+            "amount", asked.format(row=missing, year=year), _shown(cells, rows, years), UNKNOWN, UNKNOWN
+        )
+    return Question(
+        "amount", asked.format(row=row, year=year), _shown(cells, rows, years), cells[row, year], "amounts"
+    )
+
+
+def _sum(draw: Draw) -> Question:
+    rows, years = _entities(draw, ITEMS, draw.one((2, 3))), [str(draw.rng.randint(2001, 2029))]
+    cells = _table(draw, rows, years, lambda draw: draw.number(10, 99))
+    one, other = draw.sample(rows, 2)
+    asked = draw.item((
+        "What are {one} and {other} together?", "Add {one} and {other}.", "What is {one} plus {other}?",
+        "How much do {one} and {other} make?", "Give the sum of {one} and {other}.",
+    ))  # fmt: skip
+    total = int(cells[one, years[0]]) + int(cells[other, years[0]])
+    return Question("sum", asked.format(one=one, other=other), _shown(cells, rows, years), str(total), "sums")
+
+
+def _growth(draw: Draw) -> Question:
+    rows, years = _entities(draw, ITEMS, draw.one((2, 3))), _years(draw)
+    if len(years) == 1:
+        years = [years[0], str(int(years[0]) + 1)]
+    cells = _table(draw, rows, years, lambda draw: draw.number(10, 999))
+    row = draw.one(rows)
+    asked = draw.item((
+        "Did {row} grow?", "Was {row} higher in {last} than in {first}?", "Has {row} increased?",
+        "Did {row} rise from {first} to {last}?", "Is {row} larger in {last}?",
+    ))  # fmt: skip
+    label = "yes" if int(cells[row, years[1]]) > int(cells[row, years[0]]) else "no"
+    question = asked.format(row=row, first=years[0], last=years[1])
+    return Question("growth", question, _shown(cells, rows, years), label, label)
+
+
+def _dose(draw: Draw) -> Question:
+    drugs = [draw.word() for _ in range(draw.one((1, 2, 3)))]
+    doses = [draw.one((draw.number(1, 99, 1), draw.number(5, 950), draw.number(1, 99, 1))) for _ in drugs]
+    takes = draw.item(("{dose} mg of {drug}", "{drug} {dose} mg", "{drug} at {dose} mg",
+                       "{dose} mg {drug}", "{drug}: {dose} mg"))  # fmt: skip
+    listed = ", ".join(takes.format(drug=drug, dose=dose) for drug, dose in zip(drugs, doses, strict=True))
+    context = f"{draw.name()}, age {draw.rng.randint(18, 90)}, {draw.item(SYMPTOMS)}. Takes {listed}."
+    asked = draw.item((
+        "What dose of {drug} does the patient take?", "How much {drug} is taken?", "Give the dose of {drug}.",
+        "What is the dose of {drug}?", "How many mg of {drug}?", "State the {drug} dose.",
+    ))  # fmt: skip
+    if draw.chance(0.12):
+        return Question("dose", asked.format(drug=draw.word()), context, UNKNOWN, UNKNOWN)
+    place = draw.rng.randrange(len(drugs))
+    return Question("dose", asked.format(drug=drugs[place]), context, doses[place], "doses")
+
+
+_FINDINGS = {
+    "yes": (
+        "{drug} lowers {symptom}.", "{symptom} went down with {drug}.", "{drug} helped against {symptom}.",
+        "the trial shows that {drug} reduces {symptom}.", "the trial shows that {drug} lowers {symptom}.",
+        "there was less {symptom} with {drug}.", "{drug} cured {symptom} in most cases.",
+        "{drug} clearly reduced {symptom}.", "{symptom} fell by half with {drug}.",
+        "with {drug}, {symptom} went down.",
+    ),
+    "no": (
+        "{drug} does not lower {symptom}.", "{symptom} stayed the same with {drug}.",
+        "{drug} had no effect on {symptom}.", "the trial shows no change of {symptom} by {drug}.",
+        "the trial shows no effect of {drug} on {symptom}.", "there was no less {symptom} with {drug}.",
+        "{drug} did not help against {symptom}.", "{drug} failed against {symptom}.",
+        "{symptom} did not change with {drug}.", "with {drug}, {symptom} stayed the same.",
+    ),
+    "maybe": (
+        "it is unclear whether {drug} lowers {symptom}.", "{drug} may lower {symptom}, but data are few.",
+        "results on {drug} and {symptom} are mixed.", "the trial of {drug} for {symptom} was too small.",
+        "it is open whether {drug} helps against {symptom}.", "whether {drug} helps against {symptom} is open.",
+        "{drug} might reduce {symptom}.", "data on {drug} for {symptom} are few.",
+        "nobody knows whether {drug} lowers {symptom}.", "{drug} may reduce {symptom}, but it is unclear.",
+    ),
+}  # fmt: skip
+
+
+def _verdict(draw: Draw) -> Question:
+    drugs = [draw.word() for _ in range(draw.one((1, 2, 3)))]
+    labels = [draw.one(("yes", "no", "maybe")) for _ in drugs]
+    symptoms = [draw.item(SYMPTOMS) for _ in drugs]
+    said = [
+        draw.item(_FINDINGS[label]).format(drug=drug, symptom=symptom)
+        for drug, label, symptom in zip(drugs, labels, symptoms, strict=True)
+    ]
+    place = draw.rng.randrange(len(drugs))
+    asked = draw.item((
+        "Does {drug} lower {symptom}?", "Does {drug} help against {symptom}?", "Is {symptom} reduced by {drug}?",
+        "Does {drug} work against {symptom}?", "Can {drug} reduce {symptom}?",
+    ))  # fmt: skip
+    context = " ".join(said)
+    question = asked.format(drug=drugs[place], symptom=symptoms[place])
+    return Question("verdict", question, context, labels[place], labels[place])
+
+
+def _reading(draw: Draw) -> Question:
+    sensors, unit = _entities(draw, SENSORS, draw.one((2, 3, 4))), draw.item(UNITS)
+    values = [
+        draw.one((draw.number(1, 99, 1), draw.number(100, 999, 1), draw.number(1000, 9999))) for _ in sensors
+    ]
+    lines = [f"{sensor} {value} {unit}" for sensor, value in zip(sensors, values, strict=True)]
+    place = draw.rng.randrange(len(sensors))
+    asked = draw.item((
+        "What did the {sensor} read?", "What is the reading of the {sensor}?", "Give the value of the {sensor}.",
+        "Which value did the {sensor} show?", "State the {sensor} reading.", "What does the log say for the {sensor}?",
+    ))  # fmt: skip
+    return Question(
+        "reading", asked.format(sensor=sensors[place]), "\n".join(lines), values[place], "readings"
+    )
+
+
+def _level(draw: Draw) -> Question:
+    sensors = _entities(draw, SENSORS, draw.one((1, 2, 2, 3)))
+    values = [draw.number(11, 99) for _ in sensors]
+    limit = draw.number(20, 90)
+    lines = [f"limit {limit}", *(f"{sensor} {value}" for sensor, value in zip(sensors, values, strict=True))]
+    place = draw.rng.randrange(len(sensors))
+    asked = draw.item((
+        "Is the {sensor} high or normal?", "What is the level of the {sensor}?", "Is the level of the {sensor} high?",
+        "Which level has the {sensor}?", "How is the {sensor}, high or normal?",
+    ))  # fmt: skip
+    level = "high" if int(values[place]) >= int(limit) else "normal"
+    return Question(
+        "level", asked.format(sensor=sensors[place]), "\n".join(lines), level, level,
+        reading=values[place], limit=limit,
+    )  # fmt: skip
+
+
+def _date(draw: Draw) -> Question:
+    things, dates = _entities(draw, SENSORS, draw.one((1, 2, 3))), []
+    lines = []
+    for thing in things:
+        dates.append(draw.date())
+        said = draw.item(("{date} {thing} failed", "{date}: {thing} stopped", "{thing} down since {date}",
+                          "{thing} fault on {date}", "{date} fault of {thing}"))  # fmt: skip
+        lines.append(said.format(date=dates[-1], thing=thing))
+    place = draw.rng.randrange(len(things))
+    asked = draw.item((
+        "When did the {thing} fail?", "On which date did the {thing} fail?", "Give the date of the {thing} fault.",
+        "When was the {thing} fault?", "Since when is the {thing} down?",
+    ))  # fmt: skip
+    return Question("date", asked.format(thing=things[place]), "\n".join(lines), dates[place], DATES)
+
+
+_ROLES = ("doctor", "nurse", "patient", "caller", "owner", "agent", "author", "driver", "guest", "clerk")
+
+
+def _person(draw: Draw) -> Question:
+    roles = draw.sample(_ROLES, draw.one((1, 2, 3)))
+    names = [draw.name() for _ in roles]
+    said = draw.item(("{role}: {name}", "The {role} is {name}.", "{name} ({role})",
+                      "{role} {name}", "{name} is the {role}."))  # fmt: skip
+    context = "\n".join(said.format(role=role, name=name) for role, name in zip(roles, names, strict=True))
+    place = draw.rng.randrange(len(roles))
+    asked = draw.item(("Who is the {role}?", "What is the name of the {role}?", "Name the {role}.",
+                       "Give the name of the {role}.", "Which name has the {role}?"))  # fmt: skip
+    return Question("person", asked.format(role=roles[place]), context, names[place], NAMES)
+
+
+def _team(draw: Draw) -> Question:
+    team = draw.one(tuple(TEAMS))
+    thing = _entity(draw, THINGS)
+    complaint = draw.item(TEAMS[team])
+    said = draw.item(("Ticket about a {thing}: {complaint}", "{complaint} It is about my {thing}.",
+                      "{thing}: {complaint}", "I bought a {thing}. {complaint}", "{complaint} ({thing})"))  # fmt: skip
+    asked = draw.item(("Which team takes this ticket?", "Who should handle this ticket?", "Where does the ticket go?",
+                       "To which team does it belong?", "Which team is this for?"))  # fmt: skip
+    return Question("team", asked, said.format(thing=thing, complaint=complaint), team, team)
+
+
+def _count(draw: Draw) -> Question:
+    things = _entities(draw, THINGS, draw.one((2, 3)))
+    counts = [draw.one((draw.number(2, 99), draw.number(1000, 9999))) for _ in things]
+    listed = ", ".join(f"{thing} x {count}" for thing, count in zip(things, counts, strict=True))
+    context = f"{draw.name()} ordered: {listed}."
+    asked = draw.item(("How many of {thing} were ordered?", "What number of {thing}?", "Count of {thing}?",
+                       "How often was {thing} ordered?", "Give the count of {thing}."))  # fmt: skip
+    place = draw.rng.randrange(len(things))
+    return Question("count", asked.format(thing=things[place]), context, counts[place], "counts")
+
+
+def _option(draw: Draw) -> Question:
+    things = _entities(draw, THINGS, draw.one((3, 4)))
+    chosen = draw.one(things)
+    said = draw.item(("The {thing} is broken.", "Something is wrong with the {thing}.", "My {thing} has a fault.",
+                      "There is a problem with the {thing}.", "The {thing} does not work."))  # fmt: skip
+    asked = draw.item(("What is broken?", "Which thing has a fault?", "What does not work?",
+                       "What is the ticket about?", "Which one has the problem?"))  # fmt: skip
+    lettered = " ".join(f"{letter}. {thing}" for letter, thing in zip("ABCD", things, strict=False))
+    context = f"{said.format(thing=chosen)} {draw.name()} asks for help."
+    letter = "ABCD"[things.index(chosen)]
+    return Question("option", f"{asked} {lettered}", context, letter, OPTIONS, options=tuple(things))
+
+
+KINDS: dict[str, Callable[[Draw], Question]] = {
+    "amount": _amount,
+    "sum": _sum,
+    "growth": _growth,
+    "dose": _dose,
+    "verdict": _verdict,
+    "person": _person,
+    "reading": _reading,
+    "level": _level,
+    "date": _date,
+    "team": _team,
+    "count": _count,
+    "option": _option,
+}
+"""What can be asked."""
+
+DOMAINS: dict[str, tuple[str, ...]] = {
+    "finance": ("amount", "sum", "growth"),
+    "clinical": ("dose", "verdict", "person"),
+    "sensors": ("reading", "level", "date"),
+    "tickets": ("team", "count", "option"),
+}
+"""The kinds of each domain."""
+
+LABELS: dict[str, tuple[str, ...]] = {
+    "growth": ("yes", "no"),
+    "verdict": ("yes", "no", "maybe"),
+    "level": ("high", "normal"),
+    "team": tuple(TEAMS),
+    "amount": (UNKNOWN,),
+    "dose": (UNKNOWN,),
+}
+"""The labels among the answers of a kind."""
+
+SUBJECTS: dict[str, str] = {
+    "amount": "amounts",
+    "sum": "sums",
+    "dose": "doses",
+    "reading": "readings",
+    "count": "counts",
+    "person": NAMES,
+    "date": DATES,
+    "option": OPTIONS,
+    "level": "levels",
+}
+"""What a convention about the answers of a kind has as its subject, labels aside."""
+
+
+def ask(draw: Draw, kind: str) -> Question:
+    """A question of a kind.
+
+    Args:
+        draw: The choices.
+        kind: A key of :data:`KINDS`.
+    """
+    return KINDS[kind](draw)
+
+
+def with_reading(question: Question, reading: str) -> Question:
+    """The same question about a level, with another reading in its context."""
+    context = question.context.replace(f" {question.reading}", f" {reading}")
+    level = "high" if float(reading) >= float(question.limit) else "normal"
+    return replace(question, context=context, reading=reading, answer=level, subject=level)

@@ -1,0 +1,35 @@
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiltyard.models.embedded.curriculum import MIXTURE, training_episode
+
+
+@settings(deadline=None)
+@given(index=st.integers(0, 10**9), seed=st.integers(0, 10))
+def test_an_episode_is_decided_by_its_place_and_the_seed(index, seed):
+    first, again = training_episode(index, seed), training_episode(index, seed)
+    assert first.ability == again.ability
+    assert first.messages() == again.messages()
+
+
+def test_other_places_and_seeds_have_other_episodes():
+    found = [tuple(training_episode(index, seed).messages()) for seed in range(3) for index in range(30)]
+    assert len(set(found)) == len(found)
+
+
+def test_each_episode_has_something_to_learn_or_a_demonstration_that_has():
+    episodes = [training_episode(index, seed=0) for index in range(300)]
+    learning = sum(any(message.learn for message in episode.messages()) for episode in episodes)
+    assert learning > 285
+
+
+def test_all_abilities_are_trained():
+    found = Counter(training_episode(index, seed=0).ability.split("/")[0] for index in range(800))
+    assert {"reflect", "curate", "propose", "judge"} < set(found)
+    assert sum(share for share, _ in MIXTURE.values()) > 0.99
+    answered = sum(
+        count for name, count in found.items() if name not in ("reflect", "curate", "propose", "judge")
+    )
+    assert abs(answered / 800 - MIXTURE["answer"][0]) < 0.08
