@@ -3,6 +3,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from tiltyard.evaluation.paired import Difference
+from tiltyard.reporting.against_baseline import Against
 from tiltyard.reporting.sweep_summary import best_of_tasks, write_sweep_summary
 from tiltyard.result import ExperimentResult
 
@@ -85,3 +87,22 @@ def test_the_best_are_found_per_task(make_result: MakeResult) -> None:
         make_result("d", error="x"),
     ]
     assert best_of_tasks(results) == {1, 2}
+
+
+def test_what_the_optimizer_changed_is_in_both_files(make_result: MakeResult, tmp_path: Path) -> None:
+    results = [make_result(), make_result(optimizer="bootstrap")]
+    compared = {1: Against(Difference(0.5, 0.25, 0.75, 0.004, "mcnemar", 60), 0.008)}
+    write_sweep_summary(results, tmp_path, compared)
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        jobs = [
+            [job[name] for name in ("diff", "diff_low", "diff_high", "p", "p_holm")]
+            for job in csv.DictReader(file)
+        ]
+    assert jobs == [[""] * 5, ["0.5", "0.25", "0.75", "0.004", "0.008"]]
+    written = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.split("|")[7:9]] for line in written.split("\n") if "|" in line]
+    assert cells[0] == ["score [95% interval]", "vs none"]
+    assert [cell for _, cell in cells[2:]] == ["", "+0.500 [+0.25, +0.75] p=0.008"]
+    assert "vs none: difference from optimizer=none" in written
+    write_sweep_summary(results, tmp_path)
+    assert "vs none" not in (tmp_path / "summary.md").read_text(encoding="utf-8")

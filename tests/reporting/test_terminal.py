@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tiltyard.evaluation.paired import Difference
+from tiltyard.reporting.against_baseline import Against
 from tiltyard.reporting.terminal import print_result, print_sweep
 from tiltyard.result import ExperimentResult
 
@@ -127,7 +129,7 @@ def test_a_sweep_is_a_table_in_the_order_of_its_jobs(
         ["medqa_tiny", "lexical", "bootstrap"],
     ]
     assert "0.200 [0.208, 0.939] " in lines[0]
-    assert "0.800 [0.208, 0.939]*" in lines[1]
+    assert "*0.800 [0.208, 0.939] " in lines[1]
     assert lines[2].split()[4:] == ["failed", "–", "–"]
     assert "4 jobs, 1 failed" in out
     assert "2  medqa_tiny/lexical/none/s0  cannot load [weights]; free key ***" in out
@@ -142,6 +144,77 @@ def test_failed_examples_stand_beside_the_score(
     lines = [line.split() for line in capsys.readouterr().out.split("\n")]
     assert ["job", "task", "model", "optimizer", "score", "examples", "failed", "p50"] in lines
     assert [line[-4:-2] for line in lines if line[:1] in (["0"], ["1"])] == [["3", "0"], ["3", "2"]]
+
+
+COMPARED = {
+    1: Against(Difference(0.4124, 0.351, 0.4744, 1e-9, "mcnemar", 240), 2e-9),
+    3: Against(Difference(-0.0004, -0.05, 0.0549, 0.62, "sign-flip", 240), 0.62),
+}
+
+
+def test_what_the_optimizer_changed_is_a_column(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    results = [
+        make_result(model=model, optimizer=optimizer, examples=240.0)
+        for model in ("lexical", "embedded")
+        for optimizer in ("none", "bootstrap")
+    ]
+    print_sweep(results, tmp_path, COMPARED)
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.split("\n")]
+    assert "task tatqa_tiny, 240 examples each" in out
+    assert ["job", "model", "optimizer", "score", "vs", "none", "p50"] in lines
+    rows = {int(line[0]): line[6:-2] for line in lines if line and line[0] in ("0", "1", "2", "3")}
+    assert rows == {
+        0: [],
+        1: ["+0.412", "[+0.35,", "+0.47]", "p<0.001"],
+        2: [],
+        3: ["+0.000", "[-0.05,", "+0.05]", "p=0.620"],
+    }
+    assert "vs none: difference from optimizer=none on the same examples, with its 95% interval" in out
+    assert "McNemar's exact test or a sign-flip permutation test, adjusted for 2 comparisons (Holm)" in out
+    print_sweep(results, tmp_path)
+    assert "vs none" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("width", "latencies"), [(80, False), (100, True)])
+def test_a_comparison_stands_in_one_line_per_job(
+    make_result: MakeResult,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    width: int,
+    latencies: bool,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    results = [
+        make_result(model=model, optimizer=optimizer)
+        for model in ("lexical", "embedded")
+        for optimizer in ("none", "bootstrap")
+    ]
+    print_sweep(results, tmp_path, COMPARED)
+    out = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert "  1  lexical   bootstrap  0.667 [0.208, 0.939]  +0.412 [+0.35, +0.47] p<0.001" in out
+    assert ("p50" in out) == latencies
+    assert all(len(line) <= width for line in out.split("\n") if str(tmp_path) not in line)
+
+
+def test_a_sweep_says_where_its_files_are(
+    make_result: MakeResult,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    print_sweep([make_result(run_id=None)], tmp_path / "outputs" / "sweeps" / "mine")
+    out = capsys.readouterr().out
+    assert "files in outputs/sweeps/mine\n" in out
+    assert "  summary.md        this table\n" in out
+    assert "next" not in out
 
 
 def test_seeds_are_shown_where_they_differ(
@@ -169,7 +242,7 @@ def test_what_was_swept_fits_a_terminal(
         tmp_path,
     )
     lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).split("\n")
-    assert "task tatqa_tiny, model lexical, optimizer labeled_few_shot" in lines
+    assert "task tatqa_tiny, model lexical, optimizer labeled_few_shot, 3 examples each" in lines
     assert any(line.split()[:4] == ["job", "k", "temperature", "score"] for line in lines)
     assert [line.split()[1:3] for line in lines if "[0.208, 0.939]" in line] == [
         ["1", "0"],

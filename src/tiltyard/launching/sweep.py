@@ -81,13 +81,15 @@ def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader,
 
 def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
     """Show and keep what the jobs found; returns how many failed."""
+    from tiltyard.reporting.against_baseline import against_baseline
     from tiltyard.reporting.sweep_summary import write_sweep_summary
     from tiltyard.reporting.terminal import print_sweep
 
     results = [_result_of(job) for job in jobs]
     failed = sum(1 for result in results if result.error)
-    written = write_sweep_summary(results, folder)
-    print_sweep(results, folder, store=store_flags(jobs[0].experiment))
+    compared = against_baseline(results)
+    written = write_sweep_summary(results, folder, compared)
+    print_sweep(results, folder, compared, store=store_flags(jobs[0].experiment))
     for file in written:
         tracked.log_file(file)
     tracked.log_metrics({"jobs": len(results), "jobs.failed": failed})

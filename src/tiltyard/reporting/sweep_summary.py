@@ -7,10 +7,12 @@
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from tiltyard.files import write_text
+from tiltyard.reporting.against_baseline import HEADING, Against, explained, shown
 from tiltyard.reporting.markdown import Column, escape, table
 from tiltyard.reporting.numbers import count, duration, is_missing, scored
 from tiltyard.reporting.swept import swept
@@ -57,28 +59,31 @@ def cached_examples(results: Sequence[ExperimentResult]) -> list[str]:
     return [count(number) for number in cached] if any(cached) else []
 
 
-def write_sweep_summary(results: Sequence[ExperimentResult], folder: Path) -> list[Path]:
+def write_sweep_summary(
+    results: Sequence[ExperimentResult], folder: Path, compared: Mapping[int, Against] = MappingProxyType({})
+) -> list[Path]:
     """Write both files, atomically.
 
     Args:
         results: One per job, in the order of the jobs.
         folder: The sweep's folder. Jobs' folders stand relative to it where they lie in it, so that it can
             be moved.
+        compared: How jobs differ from their baselines, by the job's position in ``results``.
 
     Returns:
         The files written.
     """
     written = {
-        folder / "summary.md": _markdown(results, folder),
-        folder / "summary.csv": _csv(results, folder),
+        folder / "summary.md": _markdown(results, folder, compared),
+        folder / "summary.csv": _csv(results, folder, compared),
     }
     for path, content in written.items():
         write_text(path, content)
     return list(written)
 
 
-def _csv(results: Sequence[ExperimentResult], folder: Path) -> str:
-    lines = [_record(number, result, folder) for number, result in enumerate(results)]
+def _csv(results: Sequence[ExperimentResult], folder: Path, compared: Mapping[int, Against]) -> str:
+    lines = [_record(number, result, folder, compared.get(number)) for number, result in enumerate(results)]
     with io.StringIO(newline="") as buffer:
         writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
         writer.writeheader()
@@ -86,7 +91,9 @@ def _csv(results: Sequence[ExperimentResult], folder: Path) -> str:
         return buffer.getvalue()
 
 
-def _record(number: int, result: ExperimentResult, folder: Path) -> dict[str, object]:
+def _record(
+    number: int, result: ExperimentResult, folder: Path, against: Against | None
+) -> dict[str, object]:
     values = {column: result.metrics.get(name) for column, name in MEASURED.items()}
     return {
         "job": number,
@@ -99,12 +106,27 @@ def _record(number: int, result: ExperimentResult, folder: Path) -> dict[str, ob
         "overrides": " ".join(result.overrides),
         "status": "failed" if result.error else "ok",
         **{column: "" if is_missing(value) else value for column, value in values.items()},
+        **_difference(against),
         "seconds": result.seconds or "",
         "model_id": result.model_id,
         "fingerprint": result.fingerprint,
         "run_id": result.run_id or "",
         "folder": _relative(result.folder, folder),
         "error": result.error,
+    }
+
+
+def _difference(against: Against | None) -> dict[str, object]:
+    """The comparison with the job's baseline; empty cells where there is none."""
+    if against is None:
+        return dict.fromkeys(("diff", "diff_low", "diff_high", "p", "p_holm"), "")
+    found = against.difference
+    return {
+        "diff": found.mean,
+        "diff_low": found.low,
+        "diff_high": found.high,
+        "p": found.p,
+        "p_holm": against.p_adjusted,
     }
 
 
@@ -120,11 +142,12 @@ _CHOSEN = (
     Column("simulation"),
     Column("seed", right=True),
 )
-_FOUND = (
-    Column("score [95% interval]", right=True),
+_SCORE = Column("score [95% interval]", right=True)
+_COUNTS = (
     Column("examples", right=True),
     Column("failed", right=True),
 )
+_AGAINST = Column(HEADING, right=True)
 _CACHED = Column("cached", right=True)
 _TIMES = (
     Column("p50", right=True),
@@ -133,17 +156,28 @@ _TIMES = (
 )
 
 
-def _markdown(results: Sequence[ExperimentResult], folder: Path) -> str:
+def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mapping[int, Against]) -> str:
     best = best_of_tasks(results)
     failed = [(number, result) for number, result in enumerate(results) if result.error]
     varied = swept(results)
     cached = cached_examples(results)
-    headings = [*_CHOSEN, *map(Column, varied), *_FOUND, *([_CACHED] if cached else []), *_TIMES]
+    differences = [shown(compared.get(number)) for number in range(len(results))] if compared else []
+    headings = [
+        *_CHOSEN,
+        *map(Column, varied),
+        _SCORE,
+        *([_AGAINST] if compared else []),
+        *_COUNTS,
+        *([_CACHED] if cached else []),
+        *_TIMES,
+    ]
     rows = [
         [
             *_chosen(number, result),
             *(values[number] for values in varied.values()),
-            *_found(result, number in best),
+            _scored(result, number in best),
+            *differences[number : number + 1],
+            *_counts(result),
             *cached[number : number + 1],
             *_times(result),
         ]
@@ -156,6 +190,8 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path) -> str:
     ]
     if best:
         parts.append("★ best score of its task; where intervals overlap, it may be chance.")
+    if compared:
+        parts.append(f"{explained(compared)}.")
     if failed:
         reasons = [[str(number), result.name, result.error] for number, result in failed]
         columns = (Column("job", right=True), Column("run"), Column("reason"))
@@ -174,13 +210,13 @@ def _chosen(number: int, result: ExperimentResult) -> list[str]:
     ]
 
 
-def _found(result: ExperimentResult, is_best: bool) -> list[str]:
+def _scored(result: ExperimentResult, is_best: bool) -> str:
     low, high = result.metrics.get("score.low"), result.metrics.get("score.high")
-    return [
-        ("★ " if is_best else "") + scored(result.metrics.get("score"), low, high),
-        count(result.metrics.get("examples")),
-        count(result.metrics.get("examples.failed")),
-    ]
+    return ("★ " if is_best else "") + scored(result.metrics.get("score"), low, high)
+
+
+def _counts(result: ExperimentResult) -> list[str]:
+    return [count(result.metrics.get("examples")), count(result.metrics.get("examples.failed"))]
 
 
 def _times(result: ExperimentResult) -> list[str]:

@@ -12,16 +12,26 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.text import Text
 
+from tiltyard.reporting.against_baseline import HEADING, Against, explained, shown
 from tiltyard.reporting.console import Field, grid, show, table, text
-from tiltyard.reporting.numbers import MISSING, count, duration, fraction, interval, is_missing, rate, scored
+from tiltyard.reporting.numbers import MISSING, count, duration, fraction, interval, rate, scored
 from tiltyard.reporting.sweep_summary import best_of_tasks, cached_examples
 from tiltyard.reporting.swept import swept
 from tiltyard.result import ExperimentResult
 
+SWEEP_FILES = (
+    ("summary.md", "this table"),
+    ("summary.csv", "all figures, a row per job"),
+    ("a folder per job", "report.md, predictions.csv, program/ and more"),
+)
+"""What stands in a sweep's folder, and what it is."""
+UNSQUEEZED = 10_000
+"""A width, in characters, that every table fits."""
 LONGEST_BESIDE = 50
 """The longest command that has its explanation beside it, in characters."""
 
@@ -128,12 +138,21 @@ def _mlflow(store: Sequence[str]) -> tuple[str, str]:
     return shlex.join(["tiltyard", "ui", *folder]), "look at every run in MLflow"
 
 
-def print_sweep(results: Sequence[ExperimentResult], folder: Path, *, store: Sequence[str] = ()) -> None:
-    """Print the table of a sweep.
+def print_sweep(
+    results: Sequence[ExperimentResult],
+    folder: Path,
+    compared: Mapping[int, Against] = MappingProxyType({}),
+    *,
+    store: Sequence[str] = (),
+) -> None:
+    """Print the table of a sweep, where its files are, and what to type next.
+
+    A terminal too narrow for the table loses the latencies, which the files have.
 
     Args:
         results: One per job, in the order of the jobs; those of failed jobs say why in ``error``.
         folder: The sweep's folder, where the same table stands as ``summary.md``.
+        compared: How jobs differ from their baselines, by the job's position in ``results``.
         store: The options with which ``tiltyard report`` finds it, as in :func:`print_result`.
     """
     failed = [(number, result) for number, result in enumerate(results) if result.error]
@@ -141,20 +160,26 @@ def print_sweep(results: Sequence[ExperimentResult], folder: Path, *, store: Seq
     title = f"sweep {folder.name}: {len(results)} jobs" + (f", {len(failed)} failed" if failed else "")
     show("", text(f"{title}; scores with their 95% intervals", "bold"))
     varied = swept(results)
-    common = _common(results) if varied else {}  # columns of one value would take the place of what varies
+    # Columns of one value would take the place of what varies, or of what was found.
+    common = _common(results) if varied or compared else {}
     if common:
-        show(text(", ".join(f"{heading} {value}" for heading, value in common.items()), "dim"))
-    show(table([field for field in _columns(results, best, varied) if field.heading not in common]))
-    if best:
-        show(Text("* best score of its task; where intervals overlap, it may be chance", "dim"))
+        shared = [f"{heading} {value}" for heading, value in common.items() if heading != "examples"]
+        shared += [f"{common['examples']} examples each"] if "examples" in common else []
+        show(text(", ".join(shared), "dim"))
+    fields = [field for field in _columns(results, best, varied, compared) if field.heading not in common]
+    show("", _fitting(fields))
+    notes = ["* best score of its task; where intervals overlap, it may be chance"] if best else []
+    notes += [explained(compared)] if compared else []
+    if notes:
+        show("", *(text(note, "dim") for note in notes))
     if failed:
         reasons = [(str(number), text(result.name), text(result.error, "red")) for number, result in failed]
         show("", Text("failed", "bold red"), grid(reasons, indent=2))
-    steps = [(shown_path(folder / "summary.md"), "this table as a file; summary.csv has more")]
+    show("", Text("files in ", "bold") + text(shown_path(folder), "cyan"), grid(SWEEP_FILES, indent=2))
     if any(result.run_id for result in results):
         report = shlex.join(["tiltyard", "report", "--sweep", folder.name, *store])
-        steps += [(report, "the same by model and mode, with figures"), _mlflow(store)]
-    show("", Text("next", "bold"), *_typed(steps))
+        steps = [(report, "the same by model and mode, with figures"), _mlflow(store)]
+        show("", Text("next", "bold"), *_typed(steps))
 
 
 def _program() -> str:
@@ -175,16 +200,27 @@ def _typed(steps: Sequence[tuple[str, str]]) -> list[RenderableType]:
 
 
 def _common(results: Sequence[ExperimentResult]) -> dict[str, str]:
-    """Those of task, model and optimizer that all jobs share."""
+    """Those of task, model, optimizer and number of examples that all jobs share, if they have it."""
     values = {
         heading: {getattr(result.labels, heading) for result in results}
         for heading in ("task", "model", "optimizer")
     }
+    values["examples"] = {count(result.metrics.get("examples")) for result in results if not result.error}
     return {heading: found.pop() for heading, found in values.items() if len(found) == 1}
 
 
+def _fitting(fields: Sequence[Field]) -> RenderableType:
+    """The table of all fields, or of those but the last where the terminal is too narrow for it."""
+    console, whole = Console(), table(fields)
+    needed = console.measure(whole, options=console.options.update(max_width=UNSQUEEZED)).maximum
+    return table(fields[:-1]) if console.is_terminal and needed > console.width else whole
+
+
 def _columns(
-    results: Sequence[ExperimentResult], best: set[int], varied: Mapping[str, Sequence[str]]
+    results: Sequence[ExperimentResult],
+    best: set[int],
+    varied: Mapping[str, Sequence[str]],
+    compared: Mapping[int, Against],
 ) -> list[Field]:
     labels = [result.labels for result in results]
     columns = [
@@ -198,10 +234,12 @@ def _columns(
     if len({result.seed for result in results}) > 1:
         columns.append(Field("seed", [str(result.seed) for result in results], right=True))
     columns += [Field(name, values, _are_numbers(values)) for name, values in varied.items()]
-    columns += [
-        Field("score", [_score(result, number in best) for number, result in enumerate(results)], right=True),
-        Field("examples", [count(result.metrics.get("examples")) for result in results], right=True),
-    ]
+    scores = [_score(result, number in best) for number, result in enumerate(results)]
+    columns.append(Field("score", scores, right=True))
+    if compared:
+        columns.append(Field(HEADING, [_against(compared.get(number)) for number in range(len(results))]))
+    examples = [count(result.metrics.get("examples")) for result in results]
+    columns.append(Field("examples", examples, right=True))
     failed = [result.metrics.get("examples.failed") for result in results]
     if any(failed):
         columns.append(Field("failed", [count(number) for number in failed], right=True))
@@ -217,11 +255,17 @@ def _are_numbers(values: Sequence[str]) -> bool:
 
 def _score(result: ExperimentResult, is_best: bool) -> Text:
     if result.error:
-        return Text("failed ", "red")
+        return Text("failed", "red")
     value = result.metrics.get("score")
     shown = scored(value, result.metrics.get("score.low"), result.metrics.get("score.high"))
-    mark = "" if is_missing(value) else "*" if is_best else " "
-    return Text(shown + mark, "bold green" if is_best else "")
+    return Text(f"*{shown}", "bold green") if is_best else Text(shown)
+
+
+def _against(against: Against | None) -> Text:
+    """The difference, in colour where its adjusted p value is below 0.05."""
+    if against is None or against.p_adjusted >= 0.05:
+        return Text(shown(against))
+    return Text(shown(against), "green" if against.difference.mean > 0 else "red")
 
 
 def shown_path(path: Path) -> str:

@@ -1,0 +1,114 @@
+import csv
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scipy.stats import binomtest
+
+from tiltyard.cli import main
+from tiltyard.evaluation.rows import Row, write_rows
+from tiltyard.reporting.against_baseline import against_baseline
+from tiltyard.result import ExperimentResult
+
+Job = Callable[..., ExperimentResult]
+
+
+@pytest.fixture
+def job(make_result: Callable[..., ExperimentResult], make_row: Callable[..., Row], tmp_path: Path) -> Job:
+    """Makes a job's result with its rows: one per score, in a folder of its own."""
+    numbers = iter(range(99))
+
+    def make(
+        optimizer: str, scores: str, *overrides: str, first: int = 0, **options: object
+    ) -> ExperimentResult:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        rows = [make_row(f"q{first + number}", float(score)) for number, score in enumerate(scores)]
+        write_rows(folder / "predictions.csv", rows)
+        result = make_result(optimizer=optimizer, overrides=(f"optimizer={optimizer}", *overrides), **options)
+        return replace(result, folder=folder)
+
+    return make
+
+
+def test_each_job_is_compared_with_the_one_without_an_optimizer(job: Job) -> None:
+    compared = against_baseline(
+        [
+            job("none", "000011"),
+            job("bootstrap", "111111"),
+            job("labeled_few_shot", "000111", "optimizer.k=4"),
+            job("none", "001111", model="tiny-gpt2"),
+            job("bootstrap", "001111", model="tiny-gpt2"),
+        ]
+    )
+    means = {position: against.difference.mean for position, against in compared.items()}
+    assert means == {1: pytest.approx(4 / 6), 2: pytest.approx(1 / 6), 4: 0}
+    # Of four examples all gained, of one, of none; adjusted for three comparisons.
+    assert [against.difference.p for against in compared.values()] == pytest.approx([0.125, 1, 1])
+    assert [against.p_adjusted for against in compared.values()] == pytest.approx([0.375, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "options"),
+    [
+        (("limit=5",), {}),
+        (("model.temperature=1",), {}),
+        (("seed=1",), {"seed": 1}),
+        ((), {"task": "iot_tiny"}),
+        ((), {"model": "embedded"}),
+        ((), {"first": 7}),
+        ((), {"error": "no weights"}),
+    ],
+)
+def test_jobs_that_differ_in_more_than_the_optimizer_are_not_compared(
+    job: Job, overrides: tuple[str, ...], options: dict[str, object]
+) -> None:
+    assert against_baseline([job("none", "01"), job("bootstrap", "11", *overrides, **options)]) == {}
+
+
+def test_rows_that_are_gone_cost_only_their_own_comparison(job: Job) -> None:
+    jobs = [job("none", "01"), job("bootstrap", "11"), job("labeled_few_shot", "11")]
+    (jobs[1].folder / "predictions.csv").unlink()
+    assert list(against_baseline(jobs)) == [2]
+    (jobs[0].folder / "predictions.csv").write_text("not,rows\n", encoding="utf-8")
+    assert against_baseline(jobs) == {}
+
+
+def test_there_is_nothing_to_compare_without_a_baseline(job: Job) -> None:
+    assert against_baseline([job("bootstrap", "01"), job("labeled_few_shot", "11")]) == {}
+    assert against_baseline([job("none", "01"), job("none", "01")]) == {}
+
+
+def rows_of(folder: Path) -> dict[str, int]:
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return {row["sample_id"]: int(float(row["score"])) for row in csv.DictReader(file)}
+
+
+def test_a_sweep_shows_what_adaptation_did(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tiltyard"])
+    code = main(
+        ["experiment=adaptation", "model=lexical", "limit=30", "tracking=off", "hydra.sweep.dir=mine"]
+    )
+    out, _ = capfd.readouterr()
+    assert code == 0
+    before, after = (
+        rows_of(in_folder / f"mine/{number}_conventions_lexical_{optimizer}_s0")
+        for number, optimizer in enumerate(("none", "bootstrap"))
+    )
+    gained = sum(after[sample] > before[sample] for sample in before)
+    lost = sum(after[sample] < before[sample] for sample in before)
+    assert gained + lost
+    with (in_folder / "mine/summary.csv").open(encoding="utf-8", newline="") as file:
+        none, bootstrap = csv.DictReader(file)
+    assert none["diff"] == ""
+    assert float(bootstrap["diff"]) == pytest.approx((gained - lost) / 30)
+    assert float(bootstrap["p"]) == pytest.approx(binomtest(gained, gained + lost).pvalue)
+    assert bootstrap["p_holm"] == bootstrap["p"]
+    [line] = [line for line in out.split("\n") if line.split()[:2] == ["1", "bootstrap"]]
+    assert f" {(gained - lost) / 30:+.3f} [" in line
+    assert "task conventions, model lexical, 30 examples each" in out
+    assert "vs none" in (in_folder / "mine/summary.md").read_text(encoding="utf-8")
