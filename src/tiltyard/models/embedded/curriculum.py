@@ -11,7 +11,7 @@ from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
 from tiltyard.models.embedded import judging
 from tiltyard.models.embedded.adapting import MIPRO, curating, proposing, reflecting
-from tiltyard.models.embedded.answering import answering
+from tiltyard.models.embedded.answering import BOTH, DEMONSTRATIONS, PLAIN, PLAYBOOK, answering
 from tiltyard.models.embedded.draw import Draw
 from tiltyard.models.embedded.episode import Episode, PromptEpisode
 from tiltyard.programs.panel import AssessChannelPreference, EvaluateCreative, SimulatePurchaseDecision
@@ -48,6 +48,13 @@ MIXTURE: dict[str, tuple[float, Callable[[Draw], Episode | PromptEpisode]]] = {
 }
 """Each ability's share of the episodes, and where they come from."""
 
+LOOKING_UP = range(84_000, 112_000)
+"""A part of the stream in which nearly all episodes are of answering, most of them with few demonstrations:
+finding a number by its row and its year is learnt last."""
+LOOKING_UP_SHARE = 0.9
+LOOKING_UP_SETTINGS = {PLAIN: 4, PLAYBOOK: 4, DEMONSTRATIONS: 3, BOTH: 1}
+"""What the answers of that part follow, by weight."""
+
 
 def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
     """An episode of the training stream: never with what is kept for evaluation.
@@ -57,6 +64,9 @@ def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
         seed: The stream.
     """
     draw = Draw(f"train/{seed}/{index}")
+    if index in LOOKING_UP and draw.chance(LOOKING_UP_SHARE):
+        settings, often = list(LOOKING_UP_SETTINGS), list(LOOKING_UP_SETTINGS.values())
+        return answering(draw, draw.rng.choices(settings, often)[0])
     makers = [maker for _, maker in MIXTURE.values()]
     weights = [share for share, _ in MIXTURE.values()]
     return draw.rng.choices(makers, weights)[0](draw)
