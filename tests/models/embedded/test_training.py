@@ -33,6 +33,9 @@ SMALL = TrainingSettings(
     vocabulary=280,
     tokenizer_episodes=20,
     warmup=2,
+    fall=1.0,
+    restart=0.0,
+    short_steps=0,
 )
 
 
@@ -268,13 +271,24 @@ def test_the_loss_is_that_of_the_tokens_without_padding():
 
 
 def test_the_learning_rate_rises_and_falls():
-    settings = TrainingSettings(steps=300, warmup=100, learning_rate=2e-3)
+    settings = TrainingSettings(steps=300, warmup=100, learning_rate=2e-3, fall=1.0, restart=0.0)
     rates = [settings.learning_rate_at(step) for step in range(300)]
     assert rates[0] == pytest.approx(2e-5)
     assert max(rates) == rates[99] == pytest.approx(2e-3)
     assert rates[:100] == sorted(rates[:100])
     assert rates[100:] == sorted(rates[100:], reverse=True)
     assert rates[-1] == pytest.approx(2e-4, rel=0.01)
+
+
+def test_the_learning_rate_is_set_anew_on_its_way_down():
+    settings = TrainingSettings(
+        steps=300, warmup=10, learning_rate=2e-3, fall=0.8, restart=0.5, restart_rate=1e-3
+    )
+    rates = [settings.learning_rate_at(step) for step in range(300)]
+    assert rates[10:150] == sorted(rates[10:150], reverse=True)
+    assert rates[149] < rates[150] == pytest.approx(1e-3)
+    assert rates[150:] == sorted(rates[150:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-4, rel=0.01)
 
 
 @pytest.mark.parametrize(

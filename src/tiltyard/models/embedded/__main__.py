@@ -2,7 +2,7 @@
 
 .. code-block:: console
 
-    $ python -m tiltyard.models.embedded train --out trained --steps 3000 --seed 0
+    $ python -m tiltyard.models.embedded train --out trained --seed 0
     $ python -m tiltyard.models.embedded evaluate --help
 """
 

@@ -4,7 +4,8 @@
 'dose/playbook'
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import dspy
 from gepa.strategies.instruction_proposal import InstructionProposalSignature
@@ -48,12 +49,23 @@ MIXTURE: dict[str, tuple[float, Callable[[Draw], Episode | PromptEpisode]]] = {
 }
 """Each ability's share of the episodes, and where they come from."""
 
-LOOKING_UP = range(84_000, 112_000)
-"""A part of the stream in which nearly all episodes are of answering, most of them with few demonstrations:
-finding a number by its row and its year is learnt last."""
-LOOKING_UP_SHARE = 0.9
-LOOKING_UP_SETTINGS = {PLAIN: 4, PLAYBOOK: 4, DEMONSTRATIONS: 3, BOTH: 1}
-"""What the answers of that part follow, by weight."""
+
+class Stage(NamedTuple):
+    """A part of the stream in which most episodes are of answering."""
+
+    places: range
+    share: float
+    """The share of the episodes that answer by ``settings``; the others come from the mixture."""
+    settings: Mapping[str, int]
+    """What these answers follow, by weight."""
+
+
+STAGES = (
+    # Finding a number by its row and its year, and then applying a rule to it, are learnt last.
+    Stage(range(84_000, 125_000), 0.9, {PLAIN: 4, PLAYBOOK: 4, DEMONSTRATIONS: 3, BOTH: 1}),
+    Stage(range(132_000, 176_000), 0.8, {PLAIN: 2, PLAYBOOK: 6, DEMONSTRATIONS: 3, BOTH: 1}),
+)
+"""Where the stream differs from the mixture."""
 
 
 def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
@@ -64,12 +76,13 @@ def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
         seed: The stream.
     """
     draw = Draw(f"train/{seed}/{index}")
-    if index in LOOKING_UP and draw.chance(LOOKING_UP_SHARE):
-        settings, often = list(LOOKING_UP_SETTINGS), list(LOOKING_UP_SETTINGS.values())
-        return answering(draw, draw.rng.choices(settings, often)[0])
+    for stage in STAGES:
+        if index in stage.places and draw.chance(stage.share):
+            settings, weights = list(stage.settings), list(stage.settings.values())
+            return answering(draw, draw.rng.choices(settings, weights)[0])
     makers = [maker for _, maker in MIXTURE.values()]
-    weights = [share for share, _ in MIXTURE.values()]
-    return draw.rng.choices(makers, weights)[0](draw)
+    shares = [share for share, _ in MIXTURE.values()]
+    return draw.rng.choices(makers, shares)[0](draw)
 
 
 def layouts() -> list[str]:

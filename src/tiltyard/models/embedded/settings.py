@@ -10,13 +10,16 @@ from tiltyard.models.embedded.tokenizer import CONTEXT, SMALLEST_VOCABULARY
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """What decides the weights. On the CPU, the same settings and threads come to the same weights."""
+    """What decides the weights; the defaults are those of the shipped model.
 
-    steps: int = 3000
+    On the CPU, the same settings and threads come to the same weights.
+    """
+
+    steps: int = 8200
     """Steps of the optimizer, one batch each; at least 1."""
     seed: int = 0
     """Decides the first weights, the episodes and the order of the batches; at least 0."""
-    tokens_per_step: int = 12_000
+    tokens_per_step: int = 8000
     """The most tokens of a batch, padding included."""
     width: int = 192
     """Numbers that stand for a token; a multiple of twice the heads."""
@@ -36,6 +39,13 @@ class TrainingSettings:
     """The highest learning rate."""
     warmup: int = 100
     """Steps over which the learning rate rises to its highest. Then it falls along a cosine to a tenth."""
+    fall: float = 0.6707
+    """The share of the steps after which that fall would end."""
+    restart: float = 0.4756
+    """The share of the steps after which the learning rate is set anew, to fall to a tenth at the last step;
+    0 for never."""
+    restart_rate: float = 1.2e-3
+    """The learning rate that it is set to."""
     weight_decay: float = 0.01
     """Decay of the matrices; other weights have none."""
     beta1: float = 0.9
@@ -46,9 +56,9 @@ class TrainingSettings:
     """The longest gradient; longer ones are cut to it."""
     context_weight: float = 0.1
     """Weight of the mean loss over all tokens, beside that over the tokens of answers, which has 1."""
-    short_steps: int = 0
+    short_steps: int = 500
     """In the first so many steps, only short episodes are learnt from."""
-    short_tokens: int = 384
+    short_tokens: int = 256
     """The most tokens of a short episode."""
     ema: float = 0.999
     """The weights that are kept are a moving average, of which this share stays at each step; 0 has none."""
@@ -76,8 +86,13 @@ class TrainingSettings:
         """The learning rate of a step, from 0."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+        restart = round(self.restart * self.steps)
+        if restart and step >= restart:
+            highest, first, last = self.restart_rate, restart, self.steps
+        else:
+            highest, first, last = self.learning_rate, self.warmup, round(self.fall * self.steps)
+        done = min(1.0, (step - first) / max(1, last - first))
+        return highest * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
 
 
 @dataclass(frozen=True, kw_only=True)

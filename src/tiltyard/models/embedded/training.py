@@ -1,6 +1,6 @@
 """Trains the embedded model from scratch.
 
-    >>> settings = TrainingSettings(steps=3000, seed=0)
+    >>> settings = TrainingSettings(seed=0)
     >>> train(settings, partial(training_episode, seed=0), Path("trained"))
     PosixPath('trained/model')
 
