@@ -1,4 +1,4 @@
-# Set-up, checks and the default experiment. `make help` lists the targets.
+# Set-up, checks and the first experiment. `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,8 +9,8 @@ INSTALLED := $(VENV)/.installed
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: setup ## Install if needed, then run the default experiment offline
-	@$(BIN)/tiltyard $(ARGS)
+run: setup ## Install if needed, then compare models before and after adaptation, offline
+	@$(BIN)/tiltyard experiment=adaptation $(ARGS)
 
 test: setup ## Install if needed, then run the tests
 	@$(BIN)/python -m pytest -n auto $(ARGS)

@@ -1,7 +1,7 @@
 """The command line: experiments and sweeps through Hydra, and a few commands of Tiltyard's own.
 
     $ tiltyard model=lexical task=iot_tiny optimizer=bootstrap
-    $ tiltyard -m task=tatqa_tiny,iot_tiny optimizer=none,bootstrap
+    $ tiltyard -m model=lexical task=tatqa_tiny,iot_tiny optimizer=none,bootstrap
     $ tiltyard report
 
 Exit codes: 0 done; 1 a job failed; 2 the input was wrong; 130 interrupted.

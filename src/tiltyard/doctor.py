@@ -33,6 +33,7 @@ EXTRAS = ("constrained", "energy")
 """Extras whose packages a run can use."""
 
 HUB_TIMEOUT_S = 5
+WEIGHTS_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def doctor(arguments: list[str]) -> None:
         _python,
         _packages,
         _devices,
+        _embedded_model,
         _hub,
         _keys,
         _response_cache,
@@ -127,6 +129,37 @@ def _devices() -> Iterable[Finding]:
         yield Finding("ok", "mps", "Apple GPU")
     elif platform.system() == "Darwin":
         yield Finding("note", "mps", "not available; it needs Apple silicon and macOS 12.3 or newer")
+
+
+def _embedded_model() -> Iterable[Finding]:
+    try:
+        from tiltyard.models.embedded import weights_folder
+
+        folder = weights_folder()
+        problem = _problem_with(folder / WEIGHTS_FILE)
+    except TiltyardError as error:
+        yield Finding("broken", "embedded model", str(error))
+    except ImportError as error:
+        found = f"cannot be looked at ({error}); pip install --upgrade tiltyard brings what it needs"
+        yield Finding("broken", "embedded model", found)
+    else:
+        if problem:
+            found = f"{WEIGHTS_FILE} in {folder} is damaged ({problem}); reinstall tiltyard"
+            yield Finding("broken", "embedded model", found)
+            return
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        yield Finding("ok", "embedded model", f"{size / 1e6:.1f} MB in {folder}")
+
+
+def _problem_with(weights: Path) -> str:
+    """What the file's header shows to be wrong with it, such as another length; empty where nothing is."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="np"):
+            return ""
+    except (SafetensorError, OSError) as error:
+        return " ".join(str(error).split())
 
 
 def _hub() -> Iterable[Finding]:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import dspy
 from omegaconf import OmegaConf
@@ -106,7 +107,7 @@ class Record:
         if saved:
             labels = cfg.labels
             tracked.register_program(saved, f"{labels.task}/{labels.model}/{labels.optimizer}")
-        _refuse_total_failure(evaluation)
+        _refuse_total_failure(evaluation, cfg.optimizer)
         return result
 
     def fail(self, error: Exception) -> None:
@@ -216,14 +217,26 @@ def _upload_what_there_is(record: Record) -> None:
         logger.error("%s", lost)  # noqa: TRY400
 
 
-def _refuse_total_failure(evaluation: Evaluation) -> None:
+def _refuse_total_failure(evaluation: Evaluation, optimizer: Mapping[str, Any]) -> None:
     """A model that breaks the format scores 0; one that never answered has not been measured."""
     broken = [row for row in evaluation.rows if row.error]
     if len(broken) == evaluation.examples and not evaluation.unparsed:
+        too_long = all(row.error.startswith("context:") for row in broken)
+        fewer = _fewer_demonstrations(optimizer) if too_long else ""
         raise JobError(
             f"all {evaluation.examples} examples failed, the first with: {broken[0].error}",
-            f"{ERRORS_FILE} in the run's folder has all",
+            "; ".join([*([f"try {fewer}"] if fewer else []), f"{ERRORS_FILE} in the run's folder has all"]),
         )
+
+
+def _fewer_demonstrations(optimizer: Mapping[str, Any]) -> str:
+    """The override with which an optimizer shows fewer labelled demonstrations; empty where none is known."""
+    few_shot = str(optimizer["_target_"]).endswith("FewShot")  # another optimizer's k may be anything
+    for name in ("max_labeled_demos", *(["k"] if few_shot else [])):
+        shown = optimizer.get(name)
+        if isinstance(shown, int) and shown > 1:
+            return f"optimizer.{name}={min(4, shown // 2)}"
+    return ""
 
 
 def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None) -> dict[str, str]:

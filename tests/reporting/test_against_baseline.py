@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from tiltyard.cli import main
 from tiltyard.evaluation.rows import Row, write_rows
-from tiltyard.reporting.against_baseline import against_baseline
+from tiltyard.reporting.against_baseline import against_baseline, not_compared
 from tiltyard.result import ExperimentResult
 
 Job = Callable[..., ExperimentResult]
@@ -79,6 +79,39 @@ def test_rows_that_are_gone_cost_only_their_own_comparison(job: Job) -> None:
 def test_there_is_nothing_to_compare_without_a_baseline(job: Job) -> None:
     assert against_baseline([job("bootstrap", "01"), job("labeled_few_shot", "11")]) == {}
     assert against_baseline([job("none", "01"), job("none", "01")]) == {}
+
+
+def test_why_jobs_are_not_compared_is_said(job: Job) -> None:
+    jobs = [
+        job("none", "01", error="no weights"),
+        job("bootstrap", "11"),
+        job("none", "01", model="embedded"),
+        job("bootstrap", "11", model="embedded", first=7),
+        job("labeled_few_shot", "11", model="embedded"),
+        job("labeled_few_shot", "11", "optimizer.k=4", model="embedded"),
+        job("none", "01", task="iot_tiny", error="x"),
+        job("bootstrap", "11", task="iot_tiny", error="x"),
+    ]
+    (jobs[4].folder / "predictions.csv").unlink()
+    compared = against_baseline(jobs)
+    assert list(compared) == [5]
+    assert not_compared(jobs, compared) == [
+        "no comparison for lexical on tatqa_tiny: job 0 (optimizer=none) failed",
+        "no comparison for embedded on tatqa_tiny: "
+        "the rows of job 3 are of other examples than those of job 2 (optimizer=none)",
+        "no comparison for embedded on tatqa_tiny: the rows of job 4 cannot be read",
+    ]
+    (jobs[2].folder / "predictions.csv").unlink()
+    assert not_compared(jobs, {})[1:] == [
+        "no comparison for embedded on tatqa_tiny: the rows of job 2 (optimizer=none) cannot be read"
+    ]
+
+
+def test_a_sweep_without_a_baseline_needs_no_excuse(job: Job) -> None:
+    assert not_compared([job("bootstrap", "01"), job("labeled_few_shot", "11")], {}) == []
+    assert not_compared([job("none", "01"), job("none", "01", error="x")], {}) == []
+    again = [job("none", "01", error="x"), job("none", "01"), job("bootstrap", "11")]
+    assert not_compared(again, against_baseline(again)) == []
 
 
 def rows_of(folder: Path) -> dict[str, int]:

@@ -30,10 +30,13 @@ def _report(result: ExperimentResult, rows: list[Row], folder: Path, command: st
 def test_a_report_says_what_ran_and_how_to_run_it_again(
     make_result: MakeResult, make_row: MakeRow, tmp_path: Path
 ) -> None:
-    report = _report(make_result(f1=0.71234), [make_row("1")], tmp_path, "tiltyard task=tatqa_tiny")
+    report = _report(
+        make_result(f1=0.71234, energy__joules=12.5), [make_row("1")], tmp_path, "tiltyard task=tatqa_tiny"
+    )
     assert report.startswith("# tatqa_tiny/lexical/none/s0\n")
     assert "| 0.667 [0.208, 0.939] " in report
-    assert re.search(r"\| f1 +\| 0\.7123 ", report)
+    assert re.search(r"\| accuracy [^\n]+\n\| f1 +\| 0\.712 ", report)
+    assert re.search(r"\| fingerprint [^\n]+\n\| energy\.joules +\| 12\.5 ", report)
     assert "```sh\ntiltyard task=tatqa_tiny\n```" in report
     assert "](figures/latency.svg)" in report
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"latency.svg", "latency.png"}

@@ -76,6 +76,32 @@ def test_what_the_response_cache_answered_is_told_where_there_is_any(
     assert jobs == [("0.0", "12.34"), ("3.0", ""), ("", "")]
 
 
+def test_further_metrics_are_in_both_files(make_result: MakeResult, tmp_path: Path) -> None:
+    few = [make_result(value=0.92917), make_result("qa", f1=0.5), make_result(error="x")]
+    many = [make_result(**{f"m{number}": number for number in range(4)})]
+    headings = {}
+    for name, results in {"few": few, "many": many}.items():
+        write_sweep_summary(results, tmp_path / name)
+        table = (tmp_path / name / "summary.md").read_text(encoding="utf-8").split("\n")
+        headings[name] = [line.replace(" ", "").split("|")[7:-1] for line in table if line.startswith("|")]
+    assert headings["few"][0][:4] == ["score[95%interval]", "f1", "value", "examples"]
+    assert [row[1:3] for row in headings["few"][2:5]] == [["–", "0.929"], ["0.500", "–"], ["–", "–"]]
+    assert headings["many"][0][:2] == ["score[95%interval]", "examples"]
+    with (tmp_path / "few" / "summary.csv").open(encoding="utf-8", newline="") as file:
+        jobs = [(job["metric.value"], job["metric.f1"]) for job in csv.DictReader(file)]
+    assert jobs == [("0.92917", ""), ("", "0.5"), ("", "")]
+    with (tmp_path / "many" / "summary.csv").open(encoding="utf-8", newline="") as file:
+        [job] = csv.DictReader(file)
+    assert [job[f"metric.m{number}"] for number in range(4)] == ["0", "1", "2", "3"]
+
+
+def test_a_missing_comparison_is_said(make_result: MakeResult, tmp_path: Path) -> None:
+    write_sweep_summary([make_result(error="x"), make_result(optimizer="bootstrap")], tmp_path)
+    written = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    note = "no comparison for lexical on tatqa\\_tiny: job 0 (optimizer=none) failed."
+    assert note in written or note.replace("\\", "") in written
+
+
 def test_the_best_are_found_per_task(make_result: MakeResult) -> None:
     results = [
         make_result("a", score=0.1),

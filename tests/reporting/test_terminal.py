@@ -41,6 +41,14 @@ def test_a_run_is_summed_up(
     assert not any("trouble" in line or "accuracy" in line for line in lines)
 
 
+def test_further_metrics_stand_below_the_score(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = _result_lines(make_result(value=0.92917, loss=12345.678), capsys)
+    at = next(number for number, line in enumerate(lines) if line.startswith("score"))
+    assert lines[at + 1 : at + 3] == ["loss      1.235e+04", "value     0.929"]
+
+
 def test_failures_are_counted_and_pointed_at(
     make_result: MakeResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +98,16 @@ def test_the_next_step_fits_what_ran(
     steps = lines[lines.index("next") + 1 :]
     assert steps[0].startswith(first)
     assert steps[1].startswith("tiltyard ui ")
+
+
+@pytest.mark.parametrize(("task", "few"), [("iot_tiny", True), ("conventions", False)])
+def test_the_next_step_fits_the_window_of_the_embedded_model(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], task: str, few: bool
+) -> None:
+    command = f"tiltyard task={task}"
+    lines = _result_lines(make_result(task, "embedded"), capsys, command=command)
+    typed = f"{command} optimizer=bootstrap" + (" optimizer.max_labeled_demos=4" if few else "")
+    assert lines[lines.index("next") + 1].split("  ")[0] == typed
 
 
 def test_an_untracked_run_is_not_sent_to_mlflow(
@@ -201,6 +219,54 @@ def test_a_comparison_stands_in_one_line_per_job(
     assert "  1  lexical   bootstrap  0.667 [0.208, 0.939]  +0.412 [+0.35, +0.47] p<0.001" in out
     assert ("p50" in out) == latencies
     assert all(len(line) <= width for line in out.split("\n") if str(tmp_path) not in line)
+
+
+@pytest.mark.parametrize(
+    ("width", "headings"),
+    [
+        (78, ["vs", "none"]),
+        (87, ["vs", "none", "failed"]),
+        (96, ["vs", "none", "examples", "failed"]),
+        (104, ["vs", "none", "examples", "failed", "cached"]),
+        (115, ["vs", "none", "examples", "failed", "cached", "p50"]),
+    ],
+)
+def test_a_narrow_terminal_loses_columns_and_keeps_a_line_per_job(
+    make_result: MakeResult,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    width: int,
+    headings: list[str],
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    results = [
+        make_result(
+            model=model, optimizer=optimizer, examples=examples, examples__cached=3.0, examples__failed=failed
+        )
+        for model, examples in (("lexical", 3.0), ("embedded", 5.0))
+        for optimizer, failed in (("none", 0.0), ("bootstrap", 2.0))
+    ]
+    print_sweep(results, tmp_path, COMPARED)
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).split("\n")
+    [heading] = [line.split() for line in lines if line.split()[:1] == ["job"]]
+    assert heading[heading.index("score") + 1 :] == headings
+    [line] = [line for line in lines if line.startswith("  3")]
+    assert "embedded" in line
+    assert "[-0.05, +0.05] p=0.620" in line
+    told = "failed examples, which count 0: 2 of job 1, 2 of job 3"
+    assert (told in lines) == ("failed" not in headings)
+
+
+def test_a_missing_comparison_is_noted(
+    make_result: MakeResult, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    print_sweep([make_result(error="no weights"), make_result(optimizer="bootstrap")], tmp_path)
+    out = capsys.readouterr().out
+    assert "\nno comparison for lexical on tatqa_tiny: job 0 (optimizer=none) failed\n" in out
 
 
 def test_a_sweep_says_where_its_files_are(

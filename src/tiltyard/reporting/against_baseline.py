@@ -5,9 +5,9 @@
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tiltyard.evaluation.paired import Difference, compare, holm
 from tiltyard.evaluation.rows import read_rows
@@ -42,13 +42,11 @@ def against_baseline(results: Sequence[ExperimentResult]) -> dict[int, Against]:
         failed, whose baseline failed, or whose rows cannot be read or are of other examples.
     """
     found: dict[int, Difference] = {}
-    for jobs in _groups(results):
-        baselines = [position for position in jobs if results[position].labels.mode == "baseline"]
-        before = _scores(results[baselines[0]]) if baselines else {}
-        for position in jobs:
-            if before and position not in baselines:
-                with suppress(ValueError):  # its rows are missing or of other examples
-                    found[position] = compare(_scores(results[position]), before)
+    for group in _groups(results):
+        before = {} if group.baseline is None else _scores(results[group.baseline])
+        for position in group.adapted if before else []:
+            with suppress(ValueError):  # its rows are missing or of other examples
+                found[position] = compare(_scores(results[position]), before)
     adjusted = holm([difference.p for difference in found.values()])
     return {
         position: Against(difference, p)
@@ -56,14 +54,67 @@ def against_baseline(results: Sequence[ExperimentResult]) -> dict[int, Against]:
     }
 
 
-def _groups(results: Sequence[ExperimentResult]) -> Iterable[Sequence[int]]:
-    """The positions of jobs that did not fail and that differ in nothing but the optimizer."""
-    groups: defaultdict[Hashable, list[int]] = defaultdict(list)
+def not_compared(results: Sequence[ExperimentResult], compared: Collection[int]) -> list[str]:
+    """Why jobs are not compared that a sweep has a baseline for, one sentence each, without a full stop.
+
+    Args:
+        results: One per job, in the order of the jobs.
+        compared: The positions of those that are.
+    """
+    notes = []
+    for group in _groups(results):
+        lacking = [position for position in group.adapted if position not in compared]
+        if not lacking:
+            continue
+        labels = results[lacking[0]].labels
+        beginning = f"no comparison for {labels.model} on {labels.task}"
+        if group.baseline is not None:
+            reasons = _unpaired(results, lacking, group.baseline)
+        else:
+            reasons = [f"job {position} (optimizer=none) failed" for position in group.failed[:1]]
+        notes += [f"{beginning}: {reason}" for reason in reasons]
+    return notes
+
+
+def _unpaired(results: Sequence[ExperimentResult], adapted: Sequence[int], baseline: int) -> list[str]:
+    """Why the rows of these jobs were not paired with those of their baseline."""
+    none = f"job {baseline} (optimizer=none)"
+    if not _scores(results[baseline]):
+        return [f"the rows of {none} cannot be read"]
+    return [
+        f"the rows of job {position} are of other examples than those of {none}"
+        if _scores(results[position])
+        else f"the rows of job {position} cannot be read"
+        for position in adapted
+    ]
+
+
+@dataclass
+class _Group:
+    """The positions of jobs that differ in nothing but the optimizer."""
+
+    baseline: int | None = None
+    """The first baseline that did not fail."""
+    failed: list[int] = field(default_factory=list)
+    """Baselines that failed."""
+    adapted: list[int] = field(default_factory=list)
+    """Jobs with an optimizer that did not fail."""
+
+    def add(self, position: int, result: ExperimentResult) -> None:
+        if result.labels.mode != "baseline":
+            self.adapted += [] if result.error else [position]
+        elif result.error:
+            self.failed.append(position)
+        elif self.baseline is None:
+            self.baseline = position
+
+
+def _groups(results: Sequence[ExperimentResult]) -> Iterable[_Group]:
+    groups: defaultdict[Hashable, _Group] = defaultdict(_Group)
     for position, result in enumerate(results):
-        if not result.error:
-            labels = result.labels
-            overrides = frozenset(o for o in result.overrides if not _is_of_the_optimizer(o))
-            groups[labels.task, labels.model, labels.simulation, result.seed, overrides].append(position)
+        labels = result.labels
+        overrides = frozenset(o for o in result.overrides if not _is_of_the_optimizer(o))
+        groups[labels.task, labels.model, labels.simulation, result.seed, overrides].add(position, result)
     return groups.values()
 
 

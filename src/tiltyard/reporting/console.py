@@ -87,6 +87,22 @@ def table(fields: Sequence[Field], sections: Container[int] = ()) -> Table:
     return built
 
 
+def fitting(fields: Sequence[Field], expendable: Sequence[str]) -> list[Field]:
+    """The columns that a terminal has room for with a row in one line; elsewhere, all of them.
+
+    Args:
+        fields: The columns.
+        expendable: Headings of columns that may go, the first to go first.
+    """
+    console, kept = _console(), list(fields)
+    for heading in expendable:
+        needed = console.measure(table(kept), options=console.options.update(max_width=_UNLIMITED)).maximum
+        if not console.is_terminal or needed <= console.width:
+            break
+        kept = [field for field in kept if field.heading != heading]
+    return kept
+
+
 def grid(rows: Sequence[Sequence[str | Text]], indent: int = 0) -> RenderableType:
     """Rows without headings, in aligned columns; the last column is broken over lines where it must be."""
     built = Table.grid(padding=(0, _GAP, 0, 0))

@@ -30,6 +30,11 @@ def scored(value: float | None, low: float | None, high: float | None) -> str:
     return MISSING if is_missing(value) else f"{fraction(value)} {interval(low, high)}".rstrip()
 
 
+def figure(value: float) -> str:
+    """A metric of any scale: with three decimals as a score where these show it, else with four digits."""
+    return fraction(value) if value == 0 or 0.001 <= abs(value) <= 1 else f"{value:.4g}"
+
+
 def duration(milliseconds: float | None) -> str:
     """A time with two or three significant digits, in milliseconds below one second and in seconds above."""
     if milliseconds is None or math.isnan(milliseconds):

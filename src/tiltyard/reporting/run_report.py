@@ -12,6 +12,7 @@ from tiltyard.evaluation.rows import Row
 from tiltyard.files import write_text
 from tiltyard.reporting import numbers
 from tiltyard.reporting.figures import latency_figure, save
+from tiltyard.reporting.further import further
 from tiltyard.reporting.markdown import Column, code_block, escape, shorten, table
 from tiltyard.result import ExperimentResult
 
@@ -22,8 +23,8 @@ SAMPLES_SHOWN = 5
 _QUESTION_LIMIT = 200
 _ANSWER_LIMIT = 120
 _MESSAGE_LIMIT = 300
-_TOLD = ("score", "accuracy", "examples", "tokens.", "cost.", "memory.", "latency.")
-"""Beginnings of the metrics that have a place of their own in the report."""
+_LAST = ("energy.", "inference.")
+"""Beginnings of the metrics that stand below the others under their own names."""
 
 
 def write_run_report(
@@ -74,6 +75,7 @@ def _summary(result: ExperimentResult, rows: Sequence[Row]) -> Iterator[str]:
         "seed": str(result.seed),
         "score [95% interval]": numbers.scored(score[0], score[1], score[2]),
         "accuracy (full marks)": numbers.fraction(result.metrics.get("accuracy")),
+        **{name: numbers.figure(value) for name, value in further(result.metrics).items()},
         "examples": numbers.count(result.metrics.get("examples")),
         "failed": numbers.count(result.metrics.get("examples.failed")),
         "cut off at the token limit": numbers.count(result.metrics.get("examples.truncated")),
@@ -92,12 +94,12 @@ def _summary(result: ExperimentResult, rows: Sequence[Row]) -> Iterator[str]:
         "tracked as": result.run_id or numbers.MISSING,
         "fingerprint": result.fingerprint or numbers.MISSING,
     }
-    further = {
+    last = {
         name: f"{value:.4g}"
         for name, value in sorted(result.metrics.items())
-        if not name.startswith(_TOLD) and not name.endswith("_per_second")
+        if name.startswith(_LAST) and not name.endswith("_per_second")
     }
-    yield table((Column("what"), Column("value")), list((facts | further).items()))
+    yield table((Column("what"), Column("value")), list((facts | last).items()))
 
 
 def _latency(latencies: Mapping[str, Mapping[str, float]], *, has_figure: bool) -> Iterator[str]:

@@ -12,12 +12,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tiltyard.files import write_text
-from tiltyard.reporting.against_baseline import HEADING, Against, explained, shown
+from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, shown
+from tiltyard.reporting.further import further
 from tiltyard.reporting.markdown import Column, escape, table
-from tiltyard.reporting.numbers import count, duration, is_missing, scored
+from tiltyard.reporting.numbers import MISSING, count, duration, figure, is_missing, scored
 from tiltyard.reporting.swept import swept
 from tiltyard.result import ExperimentResult
 
+MOST_FURTHER = 3
+"""How many further metrics have columns in ``summary.md``; where there are more, only the CSV has them."""
 MEASURED = {
     "score": "score",
     "low": "score.low",
@@ -83,7 +86,10 @@ def write_sweep_summary(
 
 
 def _csv(results: Sequence[ExperimentResult], folder: Path, compared: Mapping[int, Against]) -> str:
-    lines = [_record(number, result, folder, compared.get(number)) for number, result in enumerate(results)]
+    extra = _further_names(results)
+    lines = [
+        _record(number, result, folder, compared.get(number), extra) for number, result in enumerate(results)
+    ]
     with io.StringIO(newline="") as buffer:
         writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
         writer.writeheader()
@@ -91,10 +97,16 @@ def _csv(results: Sequence[ExperimentResult], folder: Path, compared: Mapping[in
         return buffer.getvalue()
 
 
+def _further_names(results: Sequence[ExperimentResult]) -> list[str]:
+    """The further metrics that any job has."""
+    return sorted({name for result in results for name in further(result.metrics)})
+
+
 def _record(
-    number: int, result: ExperimentResult, folder: Path, against: Against | None
+    number: int, result: ExperimentResult, folder: Path, against: Against | None, extra: Sequence[str]
 ) -> dict[str, object]:
-    values = {column: result.metrics.get(name) for column, name in MEASURED.items()}
+    measured = MEASURED | {f"metric.{name}": name for name in extra}
+    values = {column: result.metrics.get(name) for column, name in measured.items()}
     return {
         "job": number,
         "task": result.labels.task,
@@ -161,12 +173,15 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mappi
     failed = [(number, result) for number, result in enumerate(results) if result.error]
     varied = swept(results)
     cached = cached_examples(results)
+    extra = _further_names(results)
+    extra = extra if len(extra) <= MOST_FURTHER else []
     differences = [shown(compared.get(number)) for number in range(len(results))] if compared else []
     headings = [
         *_CHOSEN,
         *map(Column, varied),
         _SCORE,
         *([_AGAINST] if compared else []),
+        *(Column(name, right=True) for name in extra),
         *_COUNTS,
         *([_CACHED] if cached else []),
         *_TIMES,
@@ -177,6 +192,7 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mappi
             *(values[number] for values in varied.values()),
             _scored(result, number in best),
             *differences[number : number + 1],
+            *(_figure(result.metrics.get(name)) for name in extra),
             *_counts(result),
             *cached[number : number + 1],
             *_times(result),
@@ -192,6 +208,7 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mappi
         parts.append("★ best score of its task; where intervals overlap, it may be chance.")
     if compared:
         parts.append(f"{explained(compared)}.")
+    parts += [f"{escape(note)}." for note in not_compared(results, compared)]
     if failed:
         reasons = [[str(number), result.name, result.error] for number, result in failed]
         columns = (Column("job", right=True), Column("run"), Column("reason"))
@@ -213,6 +230,10 @@ def _chosen(number: int, result: ExperimentResult) -> list[str]:
 def _scored(result: ExperimentResult, is_best: bool) -> str:
     low, high = result.metrics.get("score.low"), result.metrics.get("score.high")
     return ("★ " if is_best else "") + scored(result.metrics.get("score"), low, high)
+
+
+def _figure(value: float | None) -> str:
+    return MISSING if value is None else figure(value)
 
 
 def _counts(result: ExperimentResult) -> list[str]:

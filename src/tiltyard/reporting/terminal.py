@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
-from tiltyard.reporting.against_baseline import HEADING, Against, explained, shown
-from tiltyard.reporting.console import Field, grid, show, table, text
-from tiltyard.reporting.numbers import MISSING, count, duration, fraction, interval, rate, scored
+from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, shown
+from tiltyard.reporting.console import Field, fitting, grid, show, table, text
+from tiltyard.reporting.further import further
+from tiltyard.reporting.numbers import MISSING, count, duration, figure, fraction, interval, rate, scored
 from tiltyard.reporting.sweep_summary import best_of_tasks, cached_examples
 from tiltyard.reporting.swept import swept
 from tiltyard.result import ExperimentResult
@@ -30,8 +31,8 @@ SWEEP_FILES = (
     ("a folder per job", "report.md, predictions.csv, program/ and more"),
 )
 """What stands in a sweep's folder, and what it is."""
-UNSQUEEZED = 10_000
-"""A width, in characters, that every table fits."""
+EXPENDABLE = ("p50", "cached", "examples", "failed")
+"""Columns of a sweep's table that a narrow terminal does not show, the first to go first."""
 LONGEST_BESIDE = 50
 """The longest command that has its explanation beside it, in characters."""
 
@@ -64,6 +65,8 @@ def _facts(result: ExperimentResult) -> Iterator[tuple[str, str]]:
     yield "score", f"{fraction(score)}  {limits}, 95% interval" if limits else fraction(score)
     if accuracy is not None and accuracy != score:
         yield "accuracy", f"{fraction(accuracy)}  examples with full marks"
+    for name, value in further(result.metrics).items():
+        yield name, figure(value)
     yield "examples", count(result.metrics.get("examples"))
     if troubles := _troubles(result):
         yield "trouble", troubles
@@ -116,9 +119,12 @@ def _troubles(result: ExperimentResult) -> str:
 
 
 def _next_steps(result: ExperimentResult, command: str, store: Sequence[str]) -> Iterator[tuple[str, str]]:
-    if result.labels.optimizer == "none":
-        words = [word for word in command.split(" ") if word != "optimizer=none"]
-        typed = " ".join([*words, "optimizer=bootstrap"]) if command else "… optimizer=bootstrap"
+    labels = result.labels
+    if labels.optimizer == "none":
+        words = [word for word in command.split(" ") if word != "optimizer=none"] if command else ["…"]
+        # Of the shipped tasks, the embedded model's window has room for all demonstrations of one only.
+        few = labels.model == "embedded" and labels.task != "conventions"
+        typed = " ".join([*words, "optimizer=bootstrap", *["optimizer.max_labeled_demos=4"] * few])
         yield typed, "the same with demonstrations that the optimizer chooses"
     elif result.run_id:
         yield shlex.join(["tiltyard", "report", *store]), "compare it with what ran before"
@@ -147,7 +153,7 @@ def print_sweep(
 ) -> None:
     """Print the table of a sweep, where its files are, and what to type next.
 
-    A terminal too narrow for the table loses the latencies, which the files have.
+    A terminal too narrow for the table does not show the columns of ``EXPENDABLE``, which the files have.
 
     Args:
         results: One per job, in the order of the jobs; those of failed jobs say why in ``error``.
@@ -167,9 +173,13 @@ def print_sweep(
         shared += [f"{common['examples']} examples each"] if "examples" in common else []
         show(text(", ".join(shared), "dim"))
     fields = [field for field in _columns(results, best, varied, compared) if field.heading not in common]
-    show("", _fitting(fields))
+    kept = fitting(fields, EXPENDABLE)
+    show("", table(kept))
     notes = ["* best score of its task; where intervals overlap, it may be chance"] if best else []
     notes += [explained(compared)] if compared else []
+    notes += not_compared(results, compared)
+    if "failed" in {field.heading for field in fields} - {field.heading for field in kept}:
+        notes.append(_failed_examples(results))
     if notes:
         show("", *(text(note, "dim") for note in notes))
     if failed:
@@ -209,11 +219,14 @@ def _common(results: Sequence[ExperimentResult]) -> dict[str, str]:
     return {heading: found.pop() for heading, found in values.items() if len(found) == 1}
 
 
-def _fitting(fields: Sequence[Field]) -> RenderableType:
-    """The table of all fields, or of those but the last where the terminal is too narrow for it."""
-    console, whole = Console(), table(fields)
-    needed = console.measure(whole, options=console.options.update(max_width=UNSQUEEZED)).maximum
-    return table(fields[:-1]) if console.is_terminal and needed > console.width else whole
+def _failed_examples(results: Sequence[ExperimentResult]) -> str:
+    """What the column ``failed`` would say."""
+    of_jobs = [
+        f"{count(failed)} of job {number}"
+        for number, result in enumerate(results)
+        if (failed := result.metrics.get("examples.failed"))
+    ]
+    return f"failed examples, which count 0: {', '.join(of_jobs)}"
 
 
 def _columns(
