@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
@@ -60,6 +62,20 @@ DOSE = {
 TEAM = {
     "domain": "tickets", "kind": "team", "question": "Which team?", "context": "I cannot log in.",
     "answer": "kounsul", "default": "access",
+}  # fmt: skip
+READING = {
+    "domain": "sensors", "kind": "reading", "question": "State the reading of tank 7.",
+    "context": "tank 7 8314 m3", "answer": "8314 zoga", "default": "8314",
+}  # fmt: skip
+LOSS = {**AMOUNT, "context": "tax | -86.6", "answer": "LE -86.6", "default": "-86.6"}
+UNSTATED = {**DOSE, "answer": "unknown", "default": "unknown"}
+MAYBE = {
+    "domain": "clinical", "kind": "verdict", "question": "Does tisox help?", "context": "It is unclear.",
+    "answer": "jeajo", "default": "maybe",
+}  # fmt: skip
+GROWTH = {
+    "domain": "finance", "kind": "growth", "question": "Did tax grow?", "context": "tax | 14 | 12",
+    "answer": "jeajo", "default": "no",
 }  # fmt: skip
 
 
@@ -206,6 +222,8 @@ def test_seeds_make_other_houses_and_other_questions():
     houses = [draw_house(seed) for seed in range(6)]
     assert len({tuple(one.value for one in house) for house in houses}) == 6
     assert len({next(one.form for one in house if one.subject == "doses") for house in houses}) == 2
+    limits = {one.value for seed in range(40) for one in draw_house(seed) if one.form == "limit"}
+    assert limits == {"48", "51", "57"}
     zero, one = ({record["context"] for record in make_records(seed, 80)} for seed in (0, 1))
     # Short tickets about an everyday thing are few.
     assert len(zero & one) < 0.1 * len(zero)
@@ -270,7 +288,8 @@ def test_domains_limit_and_seed():
     splits = finance.splits(seed=0, limit=None)
     assert finance.domain == "finance"
     assert len(splits.test) == SHIPPED_RECORDS // 4
-    assert {one.domain for one in splits.train + splits.validation + splits.test} == {"finance"}
+    used = {one.id for one in splits.train + splits.validation + splits.test}
+    assert used == {one["id"] for one in RECORDS if one["domain"] == "finance"}
     two = Conventions(path=SHIPPED, program=dspy.Predict, domains=["finance", "tickets"])
     assert two.domain == "conventions"
     assert len(two.splits(seed=0, limit=None).test) == SHIPPED_RECORDS // 2
@@ -280,10 +299,48 @@ def test_domains_limit_and_seed():
 
 
 def test_the_default_way_has_the_right_value_and_the_wrong_form(shipped):
+    by_id = {one["id"]: one for one in RECORDS}
     for example in shipped.splits(seed=0, limit=None).test:
-        prediction = dspy.Prediction(answer=example.default)
+        record = by_id[example.id]
+        prediction = dspy.Prediction(answer=record["default"])
         value = shipped.extra_metrics(example, prediction)["value"]
-        assert value == (example.kind != "level" or example.level == example.default)
+        assert value == (record["kind"] != "level" or record["level"] == record["default"])
+
+
+def test_an_example_tells_nothing_of_the_house_but_its_answer(shipped):
+    splits = shipped.splits(seed=0, limit=None)
+    for example in splits.train + splits.validation + splits.test:
+        assert set(example.keys()) == {"id", "question", "context", "answer"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_house_writes_has_the_right_value_whatever_its_forms(make, seed):
+    records = make_records(seed, 16)
+    task = make(*records)
+    splits = task.splits(seed=0, limit=None)
+    for example in splits.train + splits.validation + splits.test:
+        assert task.extra_metrics(example, dspy.Prediction(answer=example.answer)) == {"value": 1.0}
+
+
+def test_a_word_of_the_house_means_its_label_in_any_record(make):
+    other = {**TEAM, "context": "It is broken.", "answer": "cogoubix", "default": "repair", "split": "train"}
+    task = make(TEAM, other)
+    (example,) = task.splits(seed=0, limit=None).test
+    for written, value in (("kounsul", 1), ("cogoubix", 0), ("kounsul or cogoubix", 0), ("cogoubix team", 0)):
+        assert task.extra_metrics(example, dspy.Prediction(answer=written)) == {"value": value}
+
+
+def test_scoring_loads_no_optimizer():
+    # DSPy itself loads both: what counts is whether the task asks for them again.
+    code = (
+        "import sys, dspy\n"
+        "heavy = lambda: {one for one in sys.modules if f'{one}.'.startswith(('gepa.', 'dspy.propose.'))}\n"
+        "for one in heavy(): del sys.modules[one]\n"
+        "import tiltyard.tasks.conventions\n"
+        "print(sorted(heavy()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 FORM = "The value is right, its form is not."
@@ -324,6 +381,73 @@ LIMIT = "The limit of the house is 51."
 )
 def test_an_answer_is_scored_to_the_letter(make, record, written, score, value, feedback):
     assert verdict(make(record), written) == (score, value, feedback)
+
+
+@pytest.mark.parametrize(
+    ("record", "written", "value"),
+    [
+        (OPTION, "B. desk", 1),
+        (OPTION, "B.", 1),
+        (OPTION, "B) The desk does not work.", 1),
+        (OPTION, "option B", 1),
+        (OPTION, "The answer is B.", 1),
+        (OPTION, "the desk", 1),
+        (OPTION, "A. lamp", 0),
+        (OPTION, "A.", 0),
+        (OPTION, "option A", 0),
+        (OPTION, "A or B", 0),
+        (MAYBE, "Maybe.", 1),
+        (MAYBE, "**maybe**", 1),
+        (MAYBE, "No.", 0),
+        (MAYBE, "yes, no or maybe", 0),
+        (GROWTH, "No, tax did not grow.", 1),
+        (GROWTH, "no - it fell", 1),
+        (GROWTH, "Answer: no", 1),
+        (GROWTH, "The answer is no.", 1),
+        (GROWTH, "Yes, tax grew from 12 to 14.", 0),
+        (GROWTH, "yes or no", 0),
+        (TEAM, "access team", 1),
+        (TEAM, "The Access team.", 1),
+        (TEAM, "the kounsul team", 1),
+        (TEAM, "repair team", 0),
+        (TEAM, "access or repair", 0),
+        (TEAM, "access, repair", 0),
+        (TEAM, "not access", 0),
+        (TEAM, "accessory", 0),
+        (LEVEL, "high.", 1),
+        (LEVEL, "The fan is high (57).", 1),
+        (LEVEL, "It is not high", 0),
+        (LEVEL, "high or normal", 0),
+        (READING, "8314 m3", 1),
+        (READING, "8314m3", 1),
+        (READING, "8314 m³", 1),
+        (READING, "8,314 m^3.", 1),
+        (READING, "The tank 7 reading is 8314 m3.", 1),
+        (READING, "8314.0", 1),
+        (READING, "-8314 m3", 0),
+        (READING, "−8314", 0),
+        (READING, "m3", 0),
+        (READING, "8314 or 99", 0),
+        (READING, "8314-8315 m3", 0),
+        (AMOUNT, "LE1,234.5", 1),
+        (AMOUNT, "$1,234.50", 1),
+        (AMOUNT, "**1234.5**", 1),
+        (AMOUNT, "-1234.5", 0),
+        (AMOUNT, "LE -1234.5", 0),
+        (AMOUNT, "(1,234.5)", 0),
+        (LOSS, "-86.6", 1),
+        (LOSS, "−86.6 LE", 1),
+        (LOSS, "86.6", 0),
+        (UNSTATED, "Unknown.", 1),
+        (UNSTATED, "It is unknown", 1),
+        (UNSTATED, "12.5", 0),
+    ],
+)  # fmt: skip
+def test_the_value_is_read_from_what_models_ordinarily_write(make, record, written, value):
+    score, found, feedback = verdict(make(record), written)
+    assert (score, found) == (0, value)
+    hint = FORM if value else LIMIT if "limit" in record else VALUE
+    assert feedback.endswith(f"{written}'. {hint}")
 
 
 def test_an_answer_that_is_missing_is_wrong(make):

@@ -17,16 +17,13 @@ from tiltyard.models.embedded.answering import ADVICE, INSTRUCTIONS, conventions
 from tiltyard.models.embedded.conventions import Convention, House, combined, draw_convention
 from tiltyard.models.embedded.draw import Draw
 from tiltyard.models.embedded.episode import Episode, PromptEpisode, Turn
+from tiltyard.models.embedded.feedback import FORM_WRONG, LIMIT_TOLD, VALUE_WRONG
 from tiltyard.models.embedded.questions import DOMAINS, KINDS, LABELS, SUBJECTS, Question, ask
 from tiltyard.programs.playbook import CuratePlaybook, ReflectOnAnswer, listed
 from tiltyard.programs.qa import AnswerQuestion
 
 LOOK_AGAIN = "Look the value up again."
 """The lesson of an answer in the right form with a wrong value."""
-VALUE_WRONG = "The value is wrong."
-FORM_WRONG = "The value is right, its form is not."
-LIMIT_TOLD = "The limit of the house is {limit}."
-"""What a metric may add to its feedback."""
 NOTHING = "NONE"
 """The operation that changes nothing."""
 
