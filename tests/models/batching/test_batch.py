@@ -202,6 +202,28 @@ def test_who_does_not_wait_any_more_leaves(start, alone, turns):
     assert meter.snapshot().decode_tokens < 90
 
 
+@pytest.mark.parametrize(("owner", "name"), [(PrefixTree, "insert"), (PrefixTree, "_evict"), (Lane, "read")])
+def test_a_failure_to_remember_costs_no_answer(start, alone, monkeypatch, caplog, owner, name):
+    def broken(*_):
+        raise ValueError("a tree in pieces")
+
+    batch, _, _ = start()
+    requests = [request(prompt) for prompt in PROMPTS]
+    with monkeypatch.context() as patch, caplog.at_level("WARNING"):
+        patch.setattr(owner, name, broken)
+        run(batch, requests)
+    assert [tokens(one) for one in requests] == [alone(prompt) for prompt in PROMPTS]
+    told = [record.message for record in caplog.records if "could not be remembered" in record.message]
+    assert len(told) == 1
+    assert "ValueError: a tree in pieces" in told[0]
+
+    again = [request(PROMPTS[0]), request(PROMPTS[0])]
+    for one in again:
+        run(batch, [one])
+    assert [tokens(one) for one in again] == [alone(PROMPTS[0])] * 2
+    assert again[-1].cached_tokens > 0
+
+
 PLACES = {
     "Lane.add": (Lane, "add"),
     "Lane.own": (Lane, "own"),

@@ -7,6 +7,7 @@ import torch
 from small_models import ENDS, SMALL, VOCABULARY
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
+from tiltyard.models.batching import attention
 from tiltyard.models.batching.batch import RunningBatch
 from tiltyard.models.batching.limits import Limits
 from tiltyard.models.batching.rows import BatchedRequest
@@ -16,7 +17,7 @@ from tiltyard.models.sequential import decode
 from tiltyard.telemetry.inference import InferenceMeter
 
 WINDOW = 12
-"""Shorter than the prompts and longer than the trial of ``examine``."""
+"""Shorter than the prompts and than the long trial of ``examine``, and longer than its short ones."""
 OLD = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 160, "pad_token_id": 0}
 EXPERTS = {
     "num_local_experts": 4,
@@ -175,6 +176,15 @@ def test_a_model_that_looks_at_the_mask_is_refused():
 
     with pytest.raises(CannotBatchError, match="gives other results"):
         examine(model)
+
+
+def test_long_readings_are_tried_where_the_context_allows(monkeypatch):
+    plain = attention._attend_row_by_row
+    monkeypatch.setattr(attention, "_attend_row_by_row", lambda *args: 1.5 * plain(*args))
+
+    with pytest.raises(CannotBatchError, match="gives other results"):
+        examine(pair("qwen2", {})[0])
+    assert examine(pair("qwen2", {"max_position_embeddings": 129})[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tiltyard.errors import InputError
-from tiltyard.models.embedded.corpus import Position, Windows, stream
-from tiltyard.models.embedded.curriculum import training_episode
+from tiltyard.models.embedded.corpus import DIGESTED, Position, Windows, digest, stream
+from tiltyard.models.embedded.curriculum import STAGES, training_episode
 from tiltyard.models.embedded.episode import PromptEpisode
 from tiltyard.models.embedded.tokenizer import encode_episode, train_tokenizer
 
@@ -104,6 +104,18 @@ def test_windows_can_be_sent_to_another_process(tokenizer):
     windows = Windows(partial(training_episode, seed=3), tokenizer, longest=2048, tokens=9000, seed=3, size=4)
     sent = pickle.loads(pickle.dumps(windows))
     assert all(same(one, two) for one, two in zip(windows[2].batches, sent[2].batches, strict=True))
+
+
+@pytest.mark.parametrize("place", DIGESTED[::9])
+def test_the_digest_shows_a_change_anywhere_in_the_stream(place):
+    changed = digest(lambda index: episode(index + (index == place)))
+    assert changed != digest(episode) == digest(episode)
+
+
+def test_the_digest_looks_into_every_stage_and_beyond():
+    assert all(any(place in stage.places for place in DIGESTED) for stage in STAGES)
+    assert DIGESTED[0] == 0
+    assert DIGESTED[-1] > max(stage.places.stop for stage in STAGES)
 
 
 @pytest.mark.integration

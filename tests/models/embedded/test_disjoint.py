@@ -1,4 +1,8 @@
-"""Training and evaluation share nothing that is drawn: the generators are watched while they draw."""
+"""Training and evaluation share nothing that is drawn: the generators are watched while they draw.
+
+It holds by construction, since all that is drawn comes from ``Draw``; what is watched here is a sample of the
+training stream, from its beginning and from each of its stages, and of an evaluation, and the whole test bed.
+"""
 
 import json
 from collections import defaultdict
@@ -9,13 +13,15 @@ import pytest
 
 from tiltyard.models.embedded import adapting, answering, cases
 from tiltyard.models.embedded.conventions import RESERVED_PAIRS
-from tiltyard.models.embedded.curriculum import training_episode
+from tiltyard.models.embedded.curriculum import STAGES, training_episode
 from tiltyard.models.embedded.draw import Draw, reserved
 from tiltyard.models.embedded.held_out import trials
+from tiltyard.models.embedded.held_out_chains import chain_trials
 from tiltyard.models.embedded.held_out_judgements import judgement_trials
 from tiltyard.tasks.conventions_data import SHIPPED_RECORDS, SHIPPED_SEED, encoded, make_records
 
-EPISODES = 300
+PLACES = (*range(240), *(place for stage in STAGES for place in stage.places[:: len(stage.places) // 40]))
+"""Of the training stream: its beginning, and some of each stage."""
 ENTITIES = ("word", "code", "number", "date")
 SHIPPED = ("conventions", "tatqa_tiny", "medqa_tiny", "iot_tiny")
 
@@ -70,13 +76,13 @@ def text(episode):
 
 @pytest.fixture(scope="module")
 def training():
-    return watched(lambda: [text(training_episode(index, seed=0)) for index in range(EPISODES)])
+    return watched(lambda: [text(training_episode(place, seed=0)) for place in PLACES])
 
 
 @pytest.fixture(scope="module")
 def evaluation():
     def asked():
-        found = [*trials(1, seed=0), *judgement_trials(8, seed=0)]
+        found = [*trials(1, seed=0), *chain_trials(4, seed=0), *judgement_trials(8, seed=0)]
         return [text(episode) for trial in found for episode in trial.episodes]
 
     return watched(asked)
@@ -88,8 +94,9 @@ def shipped():
 
 
 def test_enough_was_drawn_to_tell(training, evaluation):
-    assert len(training.texts) == EPISODES
-    assert len(evaluation.texts) >= 0.7 * EPISODES
+    assert len(training.texts) == len(PLACES) > 300
+    assert all(sum(place in stage.places for place in PLACES) >= 40 for stage in STAGES)
+    assert len(evaluation.texts) > 200
     assert min(len(drawn.entities) for drawn in (training, evaluation)) > 800
     assert min(len(drawn.items) for drawn in (training, evaluation)) > 50
 

@@ -1,29 +1,37 @@
 import json
 from collections import Counter
+from dataclasses import asdict
+from itertools import pairwise
 
 import dspy
 import pytest
+import torch
 
 from tiltyard.errors import InputError
-from tiltyard.models.embedded import FOLDER, evaluation
+from tiltyard.models.embedded import FOLDER, evaluation, weights_digest
 from tiltyard.models.embedded.__main__ import main as command
 from tiltyard.models.embedded.card import write_card
 from tiltyard.models.embedded.cases import CHOOSE, draw_case
 from tiltyard.models.embedded.conventions import PHRASINGS, RESERVED_PAIRS
+from tiltyard.models.embedded.curriculum import STAGES
 from tiltyard.models.embedded.draw import Draw
+from tiltyard.models.embedded.episode import PromptEpisode
 from tiltyard.models.embedded.evaluation import cells, evaluate_model, main, scores
 from tiltyard.models.embedded.held_out import KINDS_OF_FORM, Tally, proportion, sentences, trials
+from tiltyard.models.embedded.held_out_chains import EMPTY, FILLED, chain_trials
 from tiltyard.models.embedded.held_out_judgements import judgement_trials
 from tiltyard.models.embedded.questions import KINDS
+from tiltyard.models.embedded.settings import TrainingSettings
 from tiltyard.models.embedded.tatqa_score import measure_tatqa
 from tiltyard.models.engine import Completion, TextEngine, engine_lm, message_text
 from tiltyard.models.hardware import Hardware
 from tiltyard.models.tiny_gpt2 import tiny_gpt2
+from tiltyard.programs.playbook import rules_of
 
-TRIALS = [*trials(1), *judgement_trials(2)]
+TRIALS = [*trials(1), *chain_trials(4), *judgement_trials(2)]
 
 TRAINING = {
-    "settings": {"seed": 3, "steps": 500},
+    "settings": asdict(TrainingSettings(seed=3, steps=500, restart=0.5)),
     "parameters": 1_234_567,
     "steps": 500,
     "tokens": 9_000_000,
@@ -59,12 +67,26 @@ def scripted(script):
     return engine_lm("local/scripted", Scripted(script))
 
 
+def followed(trial, changed=lambda outputs: outputs):
+    """All episodes of a trial whose replies are the right ones, or changed ones."""
+    episodes = list(trial.episodes)
+    replies = [None if len(episodes) > 1 else changed(dict(_outputs(one))) for one in episodes]
+    while (episode := trial.following(replies)) is not None:
+        episodes.append(episode)
+        replies.append(changed(dict(_outputs(episode))))
+    return episodes
+
+
+def _outputs(episode):
+    return {"reply": episode.reply} if isinstance(episode, PromptEpisode) else episode.asked.outputs
+
+
 @pytest.fixture(scope="module")
 def omniscient():
     """Knows every answer that can be known."""
     known = {}
     for trial in TRIALS:
-        for episode in trial.episodes:
+        for episode in followed(trial):
             *asked, answer = (message.content for message in episode.messages())
             known[tuple(asked)] = answer
     return scripted(known.__getitem__)
@@ -96,7 +118,7 @@ def test_every_ability_has_its_cells(found):
     }
     expected |= {f"reflect/{kind}/{how}" for kind in KINDS for how in ("exact", "some")}
     expected |= {f"curate/{change}" for change in ("add", "update", "none")}
-    expected |= {"propose/gepa", "propose/mipro"}
+    expected |= {"propose/gepa", "propose/mipro", EMPTY, FILLED}
     judged = {name for name in found.marks if name.startswith("judge/")}
     assert set(found.marks) - judged == expected
     assert {name for name in judged if name.endswith("in order")} == {
@@ -110,7 +132,9 @@ def test_an_answer_that_cannot_be_read_is_wrong_and_stays_in_the_denominator(tex
     counted = cells(nonsense)
     assert {cell["correct"] for cell in counted.values()} == {0}
     if text != "[[ ## answer ## ]]":
-        assert nonsense.unread_answers == sum(len(trial.episodes) for trial in TRIALS[:20])
+        assert (
+            nonsense.unread_answers == nonsense.requests == sum(len(trial.episodes) for trial in TRIALS[:20])
+        )
         assert all(cell["unread"] == cell["n"] for cell in counted.values())
 
 
@@ -139,7 +163,7 @@ def test_each_trial_is_decided_by_its_seed():
     def asked(seed):
         return [
             [message.content for message in episode.messages()]
-            for trial in (*trials(1, seed), *judgement_trials(1, seed))
+            for trial in (*trials(1, seed), *chain_trials(1, seed), *judgement_trials(1, seed))
             for episode in trial.episodes
         ]
 
@@ -177,7 +201,57 @@ def test_shares_come_with_wilson_intervals():
 def test_scores_that_never_vary_have_no_correlation():
     tally = Tally(pairs={"judge/importance": [(1.0, 5.0), (9.0, 5.0)]})
     found = scores(tally)["judge/importance"]
-    assert found == {"n": 2, "mean_absolute_error": 4.0, "rank_correlation": None}
+    assert found == {"n": 2, "asked": 2, "mean_absolute_error": 4.0, "rank_correlation": None}
+
+
+def test_scores_say_of_how_many_answers_they_are():
+    marks = {"judge/importance/score within 1": [False, False, False]}
+    tally = Tally(marks=marks, pairs={"judge/importance": [(1.0, 5.0), (9.0, 5.0)]})
+    found = scores(tally)["judge/importance"]
+    assert (found["n"], found["asked"]) == (2, 3)
+
+
+CHAIN = list(chain_trials(8, seed=5))
+
+
+def judged(trial, replies):
+    tally = Tally()
+    trial.judge(tally, *replies)
+    return [right for marks in tally.marks.values() for right in marks]
+
+
+def test_a_chain_curates_the_rules_that_the_model_itself_stated():
+    lengths = set()
+    for trial in CHAIN:
+        reflection, *curations = followed(trial)
+        lesson = reflection.asked.outputs["lesson"]
+        assert [one.asked.inputs["lesson"] for one in curations] == rules_of(lesson)
+        for earlier, later in pairwise(curations):
+            assert earlier.asked.inputs["lesson"] in later.asked.inputs["playbook"]
+        assert (reflection.ability == EMPTY) == (curations[0].asked.inputs["playbook"] == "")
+        lengths.add(len(curations))
+        other = [{"lesson": "Be brief."}]
+        assert trial.following(other).asked.inputs["lesson"] == "Be brief."
+        assert trial.following([None]) is trial.following([{"lesson": ""}]) is None
+    assert len(lengths) > 1
+
+
+def test_a_chain_is_right_where_exactly_the_expected_rules_were_added():
+    for trial in CHAIN:
+        right = [dict(one.asked.outputs) for one in followed(trial)]
+        operations = [one["operations"] for one in right[1:]]
+        assert judged(trial, right) == [True]
+        in_other_words = [{"operations": one.replace("ADD ", "ADD my own ")} for one in operations]
+        assert judged(trial, [right[0], *in_other_words]) == [True]
+        assert judged(trial, [right[0], *reversed(right[1:])]) == [True]
+        assert judged(trial, right[:-1]) == [False]
+        assert judged(trial, [*right, {"operations": "ADD rules: Be brief."}]) == [False]
+        assert judged(trial, [*right, right[-1]]) == [False]
+        assert judged(trial, [*right, None]) == [False]
+        first = followed(trial)[1].asked.inputs["playbook"]
+        if first:
+            changed = f"UPDATE {first[1:].partition(']')[0]}: Be brief."
+            assert judged(trial, [*right, {"operations": changed}]) == [False]
 
 
 @pytest.fixture
@@ -204,6 +278,7 @@ def _answered(monkeypatch, omniscient):
     """The command asks who knows the answers, whatever the folder holds, and judges little."""
     monkeypatch.setattr(evaluation, "embedded", lambda **options: omniscient)
     monkeypatch.setattr(evaluation, "judgement_trials", lambda examples, seed: judgement_trials(2, seed))
+    monkeypatch.setattr(evaluation, "chain_trials", lambda examples, seed: chain_trials(4, seed))
     monkeypatch.setattr(evaluation, "trials", lambda examples, seed: trials(1, seed))
 
 
@@ -215,13 +290,23 @@ def test_the_command_writes_what_it_found_and_the_card(folder, capsys):
     found = json.loads((folder / "evaluation.json").read_text())
     assert found["cells"]["answers/amount/playbook"]["share"] == 1.0
     assert found["cells"]["answers/amount/playbook"]["unread"] == 0
-    assert found["requests"] == sum(len(trial.episodes) for trial in TRIALS)
+    assert found["requests"] == sum(len(followed(trial)) for trial in TRIALS)
+    assert found["device"] == (device := Hardware().resolve().device)
+    assert (found["dtype"], found["requests_at_once"]) == ("float32", 8)
+    assert found["threads"] == torch.get_num_threads()
+    assert found["hardware"].endswith("cores")
     assert len(found["model"]) == 128
     assert set(found["versions"]) == {"torch", "transformers", "dspy"}
     card = (folder / "README.md").read_text()
     assert "| amount | 100 | 100 | 0 | 100 | 100 | 100 | 1 |" in card
     assert "1,234,567" in card
-    assert "train --out trained --seed 3 --steps 500" in card
+    assert "train --out trained --steps 500 --seed 3 --restart 0.5 --threads 2\n" in card
+    assert (
+        f"{found['hardware']} (device {device}, float32, threads: {found['threads']}, 8 requests at once)"
+        in card
+    )
+    assert "| reflect, then curate: into an empty playbook | 100 [51, 100] | 4 |" in card
+    assert "Over the 2 of 2 answers that could be read, importance scores are 0.00 off" in card
     assert "Not measured." in card
     assert not list(folder.glob("*.partial"))
 
@@ -285,6 +370,74 @@ def test_wrong_input_is_one_line(arguments, capsys):
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
+
+
+@pytest.mark.usefixtures("_answered")
+def test_a_card_of_other_weights_is_refused(folder, capsys):
+    main(["--model", str(folder)])
+    before = (folder / "README.md").read_text()
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    assert command(["evaluate", "--model", str(folder), "--card"]) == 2
+    error = capsys.readouterr().err
+    assert "is of other weights" in error
+    assert error.count("\n") == 1
+    assert (folder / "README.md").read_text() == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(folder, monkeypatch, capsys):
+    monkeypatch.setattr(evaluation, "embedded", lambda **options: pytest.fail("asked"))
+    out = folder / "config.json" / "out"
+    assert command(["evaluate", "--model", str(folder), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written to" in error
+    assert error.count("\n") == 1
+
+
+def card_of(folder, found, training):
+    (folder / "training.json").write_text(json.dumps(training))
+    evaluated = {
+        "model": weights_digest(str(folder)),
+        "megabytes": 1.0,
+        "seed": 0,
+        "requests": 10,
+        "unread": 0,
+        "seconds": 1.0,
+        "examples_per_second": 10.0,
+        "cells": cells(found),
+        "scores": scores(found),
+    }
+    return write_card(folder, folder, evaluated).read_text()
+
+
+@pytest.mark.parametrize(
+    ("episodes", "skipped", "share"),
+    [(30_000, 0, "66%"), (100_000, 25_000, "76%"), (170_000, 6_000, "80%"), (300_000, 0, "74%")],
+)
+def test_the_card_counts_the_answers_of_what_was_read(folder, found, episodes, skipped, share):
+    training = {**TRAINING, "episodes": episodes, "episodes_skipped": skipped}
+    card = card_of(folder, found, training)
+    assert f"Most of them ({share}) ask a question" in card
+    read = episodes + skipped
+    for stage in STAGES:
+        end = min(stage.places.stop, read) - 1
+        told = f"{100 * stage.share:.0f}% of episodes {stage.places.start:,} to {end:,} ("
+        assert (told in card) == (stage.places.start < read)
+
+
+def test_the_card_tells_the_way_of_the_learning_rate(folder, found):
+    card = card_of(folder, found, TRAINING)
+    assert (
+        "| Learning rate | 0.002 after 100 steps, then along a cosine towards a tenth of that at step 335; "
+        in card
+    )
+    assert "at step 250 set anew to 0.0012, then to a tenth of that at the end |" in card
+    without = {**TRAINING, "settings": {**TRAINING["settings"], "restart": 0.0}}
+    assert "set anew" not in card_of(folder, found, without)
+
+
+@pytest.mark.parametrize("threads", ["default", "1, then 2"])
+def test_threads_that_are_no_number_are_no_option(folder, found, threads):
+    assert "--threads" not in card_of(folder, found, {**TRAINING, "threads": threads})
 
 
 def test_a_card_needs_an_evaluation(folder):

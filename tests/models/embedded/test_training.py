@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tiltyard.errors import InputError, JobError
 from tiltyard.models.embedded.__main__ import main
-from tiltyard.models.embedded.corpus import Batch
+from tiltyard.models.embedded.corpus import DIGESTED, Batch
 from tiltyard.models.embedded.curves import EXPERIMENT
 from tiltyard.models.embedded.episode import PromptEpisode
 from tiltyard.models.embedded.settings import Running, TrainingSettings
@@ -44,13 +44,13 @@ class PowerCutError(Exception):
 
 
 class Episodes:
-    """Episodes that repeat a letter; from some place on, the power goes off."""
+    """Episodes that repeat a letter; from some place on, the power goes off, but for a look at the stream."""
 
     def __init__(self, until=10**9):
         self.until = until
 
     def __call__(self, index):
-        if index >= self.until:
+        if index >= self.until and index not in DIGESTED:
             raise PowerCutError
         letter = chr(97 + index % 26)
         return PromptEpisode("repeat", letter * (1 + index * 5 % 40), letter)
@@ -226,6 +226,10 @@ def test_without_an_average_the_last_weights_are_kept(tmp_path, running):
 def test_a_loss_that_is_no_number_ends_it(tmp_path, running):
     with pytest.raises(JobError, match="lower the learning rate"):
         train(replace(SMALL, learning_rate=1e38, clip=1e30), Episodes(), tmp_path, running)
+    for path in (tmp_path / "checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        assert all(torch.isfinite(one).all() for one in state["unreported"])
+    assert not (tmp_path / "checkpoints" / "step-0000006.pt").exists()
 
 
 def test_a_store_that_fails_does_not_end_it(tmp_path, running, monkeypatch, caplog):
@@ -300,6 +304,10 @@ def test_the_learning_rate_is_set_anew_on_its_way_down():
         {"width": 20, "heads": 3},
         {"ema": 1.0},
         {"learning_rate": float("nan")},
+        {"fall": 0.0},
+        {"fall": 5500.0},
+        {"restart": 1.0},
+        {"restart": 3900.0},
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong):
@@ -316,7 +324,9 @@ def test_settings_that_cannot_work_are_refused(wrong):
         (["train", "--out", "x", "--steps", "many"], "--steps"),
         (["train", "--out", "x", "--steps", "0"], "steps=0"),
         (["train", "--out", "x", "--threads", "0"], "threads=0"),
+        (["train", "--out", "x", "--restart", "3900"], "restart=3900.0; give a share of the steps"),
         (["train", "--out", __file__], "is not a folder"),
+        (["train", "--out", f"{__file__}/x", "--workers", "0"], "cannot be written to"),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(arguments, said, capsys, in_folder):

@@ -55,6 +55,7 @@ class RunningBatch:
         self._rows: list[Row] = []
         self._lanes = Lanes(layout)
         self._answer_tokens = float(FIRST_GUESS)
+        self._told = False
 
     @property
     def busy(self) -> bool:
@@ -212,17 +213,26 @@ class RunningBatch:
             self._meter.count_decode(len(counts), seconds)
 
     def _keep(self, row: Row) -> None:
-        """Remember what a row has read, where others may use it."""
-        lane = row.lane
+        """Remember what a row has read, where others may use it. A failure to do so costs no answer."""
+        lane, slot = row.lane, row.slot
         assert lane is not None
         if not row.shared:
             return
         tree = self._tree
-        tree.budget_bytes = self._limits.prefix_bytes_now(tree.used_bytes, self._model.device)
-        slot = row.slot
         prompt = tuple(row.tokens) if row.request is None else row.request.prompt
-        # What the row attends to may have been forgotten meanwhile, so the chain may be read as well.
-        tree.insert(prompt, lambda start, end: lane.read(slot, start, end))
+        try:
+            tree.budget_bytes = self._limits.prefix_bytes_now(tree.used_bytes, self._model.device)
+            # What the row attends to may have been forgotten meanwhile, so the chain may be read as well.
+            tree.insert(prompt, lambda start, end: lane.read(slot, start, end))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            if not self._told:  # it may fail for each prompt
+                what = type(error).__name__
+                logger.warning("a prompt could not be remembered for the next ones (%s: %s)", what, error)
+            self._told = True
+            # A tree that was left in the middle of a change would give later prompts wrong beginnings.
+            self._tree = PrefixTree(self._limits.prefix_bytes)
 
     def _write(self, row: Row, request: BatchedRequest, likeliest: int, logits: torch.Tensor) -> None:
         """Add the next token to a completion, and let the request go when that was the last."""

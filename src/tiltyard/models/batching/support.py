@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from tiltyard.models.batching.attention import NAME, STEP
-from tiltyard.models.batching.key_values import Lane, Layout
+from tiltyard.models.batching.attention import LONG, NAME, STEP
+from tiltyard.models.batching.key_values import Lane, Layout, lane_capacity
 from tiltyard.models.batching.packing import pack
 from tiltyard.models.batching.rows import Row
 from tiltyard.models.batching.token_rules import unknown_rules
@@ -46,13 +46,13 @@ def examine(model: Any) -> Layout:
     except Exception as error:  # whatever a model that is built otherwise makes of a step
         model.set_attn_implementation(before)
         raise CannotBatchError(f"it does not take packed input ({type(error).__name__}: {error})") from error
+    if windows != _windows(model.config.get_text_config(decoder=True)):
+        # Most windows are longer than the trial, which says nothing about what lies beyond it.
+        model.set_attn_implementation(before)
+        raise CannotBatchError("its attention does not tell its sliding window")
     if not _close(found, expected):
         model.set_attn_implementation(before)
         raise CannotBatchError("packed input gives other results")
-    if windows != _windows(model.config.get_text_config(decoder=True)):
-        # The trial is shorter than a window, so it says nothing about what lies beyond.
-        model.set_attn_implementation(before)
-        raise CannotBatchError("its attention does not tell its sliding window")
     return layout
 
 
@@ -81,13 +81,17 @@ def _windows(config: Any) -> set[int | None]:
 
 
 _TRIAL_LENGTHS = (5, 9, 2)
+_LONG_TRIAL = LONG + 2
+"""Tokens of a row that is read alone, by the attention of long readings; its first token is read before."""
 
 
 def _trial(model: Any) -> list[list[int]]:
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    window = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    lengths = _TRIAL_LENGTHS if (window or 0) < _LONG_TRIAL else (*_TRIAL_LENGTHS, _LONG_TRIAL)
     return [
         [(7 * row + 3 * place + 1) % vocabulary for place in range(length)]
-        for row, length in enumerate(_TRIAL_LENGTHS)
+        for row, length in enumerate(lengths)
     ]
 
 
@@ -105,10 +109,11 @@ def _plain(model: Any) -> tuple[Layout, torch.Tensor]:
 @torch.inference_mode()
 def _packed(model: Any, layout: Layout) -> tuple[torch.Tensor, set[int | None]]:
     """The logits of each trial row's last token, and the windows that the layers asked for."""
-    lane = Lane((), 16, layout)
-    rows = [Row(tokens, lane=lane) for tokens in _trial(model)]
+    lane, long = Lane((), 16, layout), Lane((), lane_capacity(_LONG_TRIAL), layout)
+    rows = [Row(tokens, lane=lane if len(tokens) <= 16 else long) for tokens in _trial(model)]
     for row in rows:
-        row.slot = lane.add(row)
+        assert row.lane is not None
+        row.slot = row.lane.add(row)
     # In two passes, so that reading goes on from what was stored.
     forward(model, pack(dict.fromkeys(rows, 1), model.device))
     for row in rows:

@@ -15,8 +15,9 @@ from tiltyard.files import write_text
 from tiltyard.models.embedded.answering import BOTH, DEMONSTRATIONS, PLAIN, PLAYBOOK
 from tiltyard.models.embedded.cases import CHOOSE
 from tiltyard.models.embedded.conventions import PHRASINGS, RESERVED_PAIRS
-from tiltyard.models.embedded.curriculum import MIXTURE
+from tiltyard.models.embedded.curriculum import MIXTURE, STAGES, Stage
 from tiltyard.models.embedded.held_out import REPHRASED, UNRELATED, WITHOUT, proportion
+from tiltyard.models.embedded.held_out_chains import EMPTY, FILLED
 from tiltyard.models.embedded.questions import KINDS
 
 CARD_FILE = "README.md"
@@ -34,6 +35,8 @@ _ROLES = {
     "curate/add": "curate: a new rule",
     "curate/update": "curate: an entry that the lesson corrects",
     "curate/none": "curate: nothing to do",
+    EMPTY: "reflect, then curate: into an empty playbook",
+    FILLED: "reflect, then curate: beside rules about other things",
     "propose/gepa": "propose: the prompt of GEPA",
     "propose/mipro": "propose: the signature of MIPRO",
 }
@@ -63,7 +66,6 @@ def _places(model: Path, evaluation: Mapping[str, Any]) -> dict[str, str]:
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     training = _training(model)
     found: Cells = evaluation["cells"]
-    mixture = sum(share for share, _ in MIXTURE.values())
     return {
         "architecture": f"{config['architectures'][0]}: {config['num_hidden_layers']} layers, width "
         f"{config['hidden_size']}, {config['num_attention_heads']} heads, rotary positions",
@@ -72,13 +74,14 @@ def _places(model: Path, evaluation: Mapping[str, Any]) -> dict[str, str]:
         "vocabulary": f"{config['vocab_size']:,}",
         "megabytes": f"{evaluation['megabytes']:.1f}",
         "digest": str(evaluation["model"])[:16],
-        "answering_share": f"{100 * MIXTURE['answer'][0] / mixture:.0f}%",
+        "answering_share": f"{100 * _answering_share(training):.0f}%",
         "reserved_pairs": ", ".join(f"*{'* with *'.join(sorted(pair))}*" for pair in RESERVED_PAIRS),
         "training": _training_text(training),
         "retrain": _retrain(training),
         "requests": f"{evaluation['requests']:,}",
         "unread": f"{evaluation['unread']:,}",
         "seconds": f"{evaluation['seconds']:.0f}",
+        "ran_on": _ran_on(evaluation),
         "per_second": f"{evaluation['examples_per_second']:.0f}",
         "seed": str(evaluation["seed"]),
         "answers": _answers(found),
@@ -106,6 +109,27 @@ def _training(model: Path) -> dict[str, Any] | None:
     return None
 
 
+def _places_read(training: Mapping[str, Any]) -> int:
+    """How far into the stream of episodes a training came; those that were too long for it are counted."""
+    return int(training["episodes"]) + int(training.get("episodes_skipped", 0))
+
+
+def _stages_read(training: Mapping[str, Any]) -> list[tuple[Stage, range]]:
+    """The stages of the curriculum that a training came to, each with the places that it read of it."""
+    read = _places_read(training)
+    cut = [(stage, range(stage.places.start, min(stage.places.stop, read))) for stage in STAGES]
+    return [(stage, places) for stage, places in cut if places]
+
+
+def _answering_share(training: Mapping[str, Any] | None) -> float:
+    """The share of the episodes that answer a question, of those that were read where that is recorded."""
+    mixed = MIXTURE["answer"][0] / sum(share for share, _ in MIXTURE.values())
+    if training is None or not (read := _places_read(training)):
+        return mixed
+    more = sum(len(places) * stage.share for stage, places in _stages_read(training))
+    return mixed + (1 - mixed) * more / read
+
+
 def _training_text(training: Mapping[str, Any] | None) -> str:
     if training is None:
         return "How these weights were trained is not recorded."
@@ -115,9 +139,16 @@ def _training_text(training: Mapping[str, Any] | None) -> str:
         longest = f"{settings['short_tokens']:,} tokens"
         short = f"; the first {settings['short_steps']:,} on episodes of at most {longest}"
     versions = ", ".join(f"{name} {number}" for name, number in training["versions"].items())
+    stages = [
+        f"{100 * stage.share:.0f}% of episodes {places.start:,} to {places.stop - 1:,} "
+        f"({', '.join(f'{_COLUMNS[name]} {weight}' for name, weight in stage.settings.items())})"
+        for stage, places in _stages_read(training)
+    ]
     rows = {
         "Steps": f"{training['steps']:,} of AdamW{short}",
         "Tokens": f"{training['tokens']:,} in {training['episodes']:,} episodes, each seen once",
+        "Stages": "; ".join(["the mixture of all abilities", *(f"answers alone in {one}" for one in stages)]),
+        "Learning rate": _learning_rate(settings),
         "Loss": "cross entropy on answers that follow from the context, plus a tenth of that on all tokens",
         "Last loss": f"{losses['answer']:.4f} on answers, {losses['all']:.4f} on all tokens",
         "Time": _duration(training["seconds"]),
@@ -126,6 +157,31 @@ def _training_text(training: Mapping[str, Any] | None) -> str:
         "Versions": versions,
     }
     return _table(["", ""], [list(row) for row in rows.items()])
+
+
+def _learning_rate(settings: Mapping[str, Any]) -> str:
+    """The learning rate's way, as far as the settings are recorded."""
+    if not {"learning_rate", "warmup", "fall", "restart", "restart_rate", "steps"} <= settings.keys():
+        return "not recorded"
+    steps, falls = settings["steps"], round(settings["fall"] * settings["steps"])
+    text = (
+        f"{settings['learning_rate']:g} after {settings['warmup']:,} steps, then along a cosine towards a "
+        f"tenth of that at step {falls:,}"
+    )
+    if restart := round(settings["restart"] * steps):
+        anew = f"{settings['restart_rate']:g}"
+        text += f"; at step {restart:,} set anew to {anew}, then to a tenth of that at the end"
+    return text
+
+
+def _ran_on(evaluation: Mapping[str, Any]) -> str:
+    """What the speed was measured on."""
+    if "hardware" not in evaluation:
+        return "a machine that is not recorded"
+    return (
+        f"{evaluation['hardware']} (device {evaluation['device']}, {evaluation['dtype']}, threads: "
+        f"{evaluation['threads']}, {evaluation['requests_at_once']} requests at once)"
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -140,7 +196,11 @@ def _retrain(training: Mapping[str, Any] | None) -> str:
     settings = dict(training["settings"]) if training else {}
     defaults = vars(TrainingSettings())
     shown = [name for name, value in settings.items() if name == "seed" or value != defaults.get(name)]
-    return " ".join(f"--{name.replace('_', '-')} {settings[name]}" for name in shown)
+    options = [f"--{name.replace('_', '-')} {settings[name]}" for name in shown]
+    threads = training["threads"] if training else None
+    if isinstance(threads, int):
+        options.append(f"--threads {threads}")
+    return " ".join(options)
 
 
 def _answers(cells: Cells) -> str:
@@ -184,7 +244,8 @@ def _judgements(cells: Cells, scores: Cells) -> str:
         return table
     order = "undefined" if found["rank_correlation"] is None else f"{found['rank_correlation']:.2f}"
     return (
-        f"{table}\n\nImportance scores are {found['mean_absolute_error']:.2f} off on average, of 1 to 10; "
+        f"{table}\n\nOver the {found['n']:,} of {found['asked']:,} answers that could be read, importance "
+        f"scores are {found['mean_absolute_error']:.2f} off on average, of 1 to 10; "
         f"their rank correlation with what is right is {order}."
     )
 

@@ -28,9 +28,8 @@ EPISODES_PER_WINDOW = 256
 EMPTY_WINDOWS = 8
 """After so many windows without an episode that is short enough, none is expected."""
 
-
-DIGESTED = 64
-"""Episodes that tell one stream from another."""
+DIGESTED = range(0, 64 * 3000, 3000)
+"""Places whose episodes tell one stream from another: they reach beyond the last stage of the curriculum."""
 
 
 class Position(NamedTuple):
@@ -132,8 +131,8 @@ def stream(windows: Windows, start: Position, workers: int) -> Generator[Fed, No
 
 
 def digest(episodes: Episodes) -> str:
-    """A digest of the first episodes, which shows when their generators have changed."""
-    texts = [[message.content for message in episodes(place).messages()] for place in range(DIGESTED)]
+    """A digest of episodes all over the stream, which shows when their generators have changed."""
+    texts = [[message.content for message in episodes(place).messages()] for place in DIGESTED]
     return hashlib.sha256(repr(texts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 

@@ -65,7 +65,8 @@ STAGES = (
     Stage(range(84_000, 125_000), 0.9, {PLAIN: 4, PLAYBOOK: 4, DEMONSTRATIONS: 3, BOTH: 1}),
     Stage(range(132_000, 176_000), 0.8, {PLAIN: 2, PLAYBOOK: 6, DEMONSTRATIONS: 3, BOTH: 1}),
 )
-"""Where the stream differs from the mixture."""
+"""Where the stream differs from the mixture: at these places, however many steps a training has. The learning
+rate's course goes by shares of the steps, so another length of training shifts the two."""
 
 
 def training_episode(index: int, seed: int) -> Episode | PromptEpisode:

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +20,17 @@ from typing import Any
 import dspy
 
 from tiltyard.arguments import CommandParser
+from tiltyard.errors import InputError
 from tiltyard.files import write_text
 from tiltyard.models.embedded import DOCUMENTS, FOLDER, embedded, weights_digest, weights_folder
 from tiltyard.models.embedded.card import write_card
 from tiltyard.models.embedded.episode import PromptEpisode
 from tiltyard.models.embedded.held_out import Asked, Reply, Tally, Trial, proportion, trials
-from tiltyard.models.embedded.held_out_judgements import judgement_trials
+from tiltyard.models.embedded.held_out_chains import chain_trials
+from tiltyard.models.embedded.held_out_judgements import WITHIN, judgement_trials
+from tiltyard.models.embedded.machine import hardware_name
 from tiltyard.models.embedded.tatqa_score import measure_tatqa
+from tiltyard.models.embedded.writable import writable
 from tiltyard.models.engine import max_concurrency
 from tiltyard.models.hardware import Hardware
 
@@ -38,6 +42,9 @@ EXAMPLES = 40
 MAX_TOKENS = 256
 """Tokens that an answer may have: long instructions take more than the default of ``model=embedded``."""
 
+HARDWARE = Hardware()
+"""What it runs on."""
+
 _ADAPTER = dspy.ChatAdapter(use_json_adapter_fallback=False)
 
 
@@ -47,33 +54,39 @@ def evaluate_model(lm: dspy.LM, asked: Sequence[Trial], advance: Callable[[], No
     Args:
         lm: The model.
         asked: The trials.
-        advance: Called after each episode that was answered.
+        advance: Called after each trial.
 
     Returns:
         What was right. It depends on the model alone, not on the order in which answers come.
     """
     tally = Tally()
-    threads = max_concurrency(lm) or 8
+    threads = requests_at_once(lm)
 
-    def answer(episode: Asked) -> Reply:
-        reply = _answer(lm, episode)
+    def answers(trial: Trial) -> list[Reply]:
+        replies = [_answer(lm, episode) for episode in trial.episodes]
+        while (episode := trial.following(replies)) is not None:
+            replies.append(_answer(lm, episode))
         if advance:
             advance()
-        return reply
+        return replies
 
     with ThreadPoolExecutor(threads, "evaluate") as pool:
         try:
-            futures: list[list[Future[Reply]]] = [
-                [pool.submit(answer, episode) for episode in trial.episodes] for trial in asked
-            ]
+            futures = [pool.submit(answers, trial) for trial in asked]
             for trial, pending in zip(asked, futures, strict=True):
-                replies = [reply.result() for reply in pending]
+                replies = pending.result()
+                tally.requests += len(replies)
                 tally.unread_answers += replies.count(None)
                 trial.judge(tally, *replies)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     return tally
+
+
+def requests_at_once(lm: dspy.LM) -> int:
+    """How many trials an evaluation asks a model at a time, each one question after the other."""
+    return max_concurrency(lm) or 8
 
 
 def _answer(lm: dspy.LM, episode: Asked) -> Reply:
@@ -103,9 +116,10 @@ def cells(tally: Tally) -> dict[str, dict[str, Any]]:
 
 
 def scores(tally: Tally) -> dict[str, dict[str, float | int | None]]:
-    """For each cell of scores: ``n``, ``mean_absolute_error`` and ``rank_correlation`` (Spearman's).
+    """For each cell: ``n``, ``asked``, ``mean_absolute_error`` and ``rank_correlation`` (Spearman's).
 
-    The correlation is None where all answers are the same.
+    Both are of the ``n`` answers that could be read, of as many as were ``asked``. The correlation is None
+    where all answers are the same.
     """
     from scipy.stats import spearmanr
 
@@ -115,6 +129,7 @@ def scores(tally: Tally) -> dict[str, dict[str, float | int | None]]:
         varied = len(set(right)) > 1 and len(set(said)) > 1
         found[name] = {
             "n": len(pairs),
+            "asked": max(len(pairs), len(tally.marks.get(f"{name}/{WITHIN}", ()))),
             "mean_absolute_error": round(sum(abs(one - other) for one, other in pairs) / len(pairs), 4),
             "rank_correlation": round(float(spearmanr(right, said).statistic), 4) if varied else None,
         }
@@ -128,7 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line after ``evaluate``; None is that of the process.
 
     Raises:
-        InputError: The arguments are wrong, or the folder holds no model.
+        InputError: The arguments are wrong, the folder holds no model, the card is of another model, or
+            nothing can be written.
     """
     parser = CommandParser(
         prog="python -m tiltyard.models.embedded evaluate",
@@ -159,11 +175,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = chosen.out or model
     if out.exists() and not out.is_dir():
         parser.error(f"--out {out} is not a folder")
+    found = _kept(out) if chosen.card else None
     if chosen.card:
-        found = _kept(out)
         if found is None:
             parser.error(f"--card: {out} has no {EVALUATION_FILE}")
-    else:
+        if found.get("model") != weights_digest(_option(model)):
+            raise InputError(
+                f"--card: {out / EVALUATION_FILE} is of other weights than those in {model}",
+                "evaluate these weights, without --card",
+            )
+    # Before the work, which would be lost.
+    writable(out, "give another folder as --out")
+    if found is None:
         found = _evaluated(model, out, chosen.examples, chosen.seed, chosen.tatqa)
         write_text(out / EVALUATION_FILE, json.dumps(found, indent=1) + "\n")
     card = write_card(model, out, found)
@@ -174,10 +197,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluated(model: Path, out: Path, examples: int, seed: int, tatqa: Path | None) -> dict[str, Any]:
     # First, since it says at once when the file is not what it should be.
     scored = measure_tatqa(tatqa, model) if tatqa is not None else None
-    lm = embedded(hardware=Hardware(), weights=_option(model), max_tokens=MAX_TOKENS)
-    asked = [*trials(examples, seed), *judgement_trials(-(-5 * examples // 2), seed)]
-    total = sum(len(trial.episodes) for trial in asked)
-    with _progress(total) as advance, _counting_what_is_cut_off():
+    lm = embedded(hardware=HARDWARE, weights=_option(model), max_tokens=MAX_TOKENS)
+    many = -(-5 * examples // 2)
+    asked = [*trials(examples, seed), *chain_trials(many, seed), *judgement_trials(many, seed)]
+    with _progress(len(asked)) as advance, _counting_what_is_cut_off():
         start = time.perf_counter()
         tally = evaluate_model(lm, asked, advance)
         seconds = time.perf_counter() - start
@@ -190,10 +213,11 @@ def _evaluated(model: Path, out: Path, examples: int, seed: int, tatqa: Path | N
         ),
         "seed": seed,
         "examples": examples,
-        "requests": total,
+        "requests": tally.requests,
         "unread": tally.unread_answers,
         "seconds": round(seconds, 1),
-        "examples_per_second": round(total / seconds, 1),
+        "examples_per_second": round(tally.requests / seconds, 1),
+        **_speed_depends_on(lm, model),
         "versions": {name: version(name) for name in ("torch", "transformers", "dspy")},
         "cells": cells(tally),
         "scores": scores(tally),
@@ -203,6 +227,22 @@ def _evaluated(model: Path, out: Path, examples: int, seed: int, tatqa: Path | N
     elif kept and kept.get("model") == digest and "tatqa" in kept:
         found["tatqa"] = kept["tatqa"]
     return found
+
+
+def _speed_depends_on(lm: dspy.LM, model: Path) -> dict[str, Any]:
+    """The machine, and how the model was asked there."""
+    import torch
+
+    placement = HARDWARE.resolve()
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    own = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    return {
+        "hardware": hardware_name(placement.device),
+        "device": placement.device,
+        "dtype": own if placement.dtype == "auto" else placement.dtype,
+        "threads": placement.threads or torch.get_num_threads(),
+        "requests_at_once": requests_at_once(lm),
+    }
 
 
 def _option(model: Path) -> str:

@@ -7,7 +7,7 @@ with a playbook or demonstrations cannot be known without.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -87,7 +87,9 @@ class Tally:
     unread_answers: int = 0
     """How many answers could not be read, each counted once."""
     pairs: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """For each cell of scores, what is right and what was answered."""
+    """For each cell of scores, what is right and what was answered, of answers that could be read."""
+    requests: int = 0
+    """How many episodes were asked."""
 
     def mark(self, cell: str, reply: Reply, right: bool) -> None:
         """Count one answer."""
@@ -108,6 +110,8 @@ class Trial:
 
     episodes: tuple[Asked, ...]
     judge: Judge
+    following: Callable[[Sequence[Reply]], Asked | None] = lambda replies: None
+    """What is asked next, after the replies so far; None when that is all."""
 
 
 def trials(examples: int, seed: int = 0) -> Iterator[Trial]:

@@ -16,6 +16,8 @@ from tiltyard.models.embedded.held_out import Reply, Tally, Trial
 from tiltyard.models.embedded.personas import fatigue
 from tiltyard.programs.town import ScoreImportance
 
+WITHIN = "score within 1"
+"""What counts the scores of importance that are nearly right, and so all that were asked for."""
 DECISIONS = ("no", "delayed", "yes")
 """Purchase decisions, the least willing first."""
 
@@ -54,7 +56,7 @@ def _judged(episode: Episode, cell: str, names: tuple[str, ...]) -> Trial:
             tally.mark(f"{cell}/{name}", reply, said == gold[name])
         if episode.signature is ScoreImportance:
             within = reply is not None and abs(float(reply["score"]) - float(gold["score"])) <= 1
-            tally.mark(f"{cell}/score within 1", reply, within)
+            tally.mark(f"{cell}/{WITHIN}", reply, within)
             if reply is not None:
                 tally.pairs.setdefault(cell, []).append((float(gold["score"]), float(reply["score"])))
 

@@ -1,4 +1,12 @@
-"""What decides the weights that a training of the embedded model comes to, and how it runs."""
+"""What decides the weights that a training of the embedded model comes to, and how it runs.
+
+>>> TrainingSettings(steps=4000).learning_rate_at(0)
+2e-05
+
+The learning rate's ``fall`` and ``restart`` are shares of the steps, while the stages of the curriculum
+(``curriculum.STAGES``) are places in the stream of episodes. The defaults fit together: another number of
+steps or of tokens a step shifts the two against each other, and a training may end before a stage begins.
+"""
 
 import math
 from dataclasses import dataclass, fields
@@ -16,7 +24,8 @@ class TrainingSettings:
     """
 
     steps: int = 8200
-    """Steps of the optimizer, one batch each; at least 1."""
+    """Steps of the optimizer, one batch each; at least 1. How far they come in the stages of the curriculum
+    depends on this number and on the tokens of a batch."""
     seed: int = 0
     """Decides the first weights, the episodes and the order of the batches; at least 0."""
     tokens_per_step: int = 8000
@@ -40,10 +49,10 @@ class TrainingSettings:
     warmup: int = 100
     """Steps over which the learning rate rises to its highest. Then it falls along a cosine to a tenth."""
     fall: float = 0.6707
-    """The share of the steps after which that fall would end."""
+    """The share of the steps after which that fall would end, above 0 and at most 1."""
     restart: float = 0.4756
     """The share of the steps after which the learning rate is set anew, to fall to a tenth at the last step;
-    0 for never."""
+    below 1, and 0 for never."""
     restart_rate: float = 1.2e-3
     """The learning rate that it is set to."""
     weight_decay: float = 0.01
@@ -76,6 +85,15 @@ class TrainingSettings:
         for name in ("ema", "beta1", "beta2"):
             if getattr(self, name) >= 1:
                 raise InputError(f"training: {name}={getattr(self, name)}", "give a number below 1")
+        if not 0 < self.fall <= 1:
+            raise InputError(
+                f"training: fall={self.fall}", "give a share of the steps, above 0 and at most 1"
+            )
+        if self.restart >= 1:
+            raise InputError(
+                f"training: restart={self.restart}",
+                "give a share of the steps, from 0 (for never) to below 1",
+            )
         if self.width % (2 * self.heads):
             raise InputError(
                 f"training: width={self.width} cannot be shared by {self.heads} heads",

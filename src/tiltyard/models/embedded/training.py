@@ -32,6 +32,7 @@ from tiltyard.models.embedded.machine import hardware_name, training_device
 from tiltyard.models.embedded.settings import Running, TrainingSettings
 from tiltyard.models.embedded.steps import Trainee
 from tiltyard.models.embedded.tokenizer import train_tokenizer
+from tiltyard.models.embedded.writable import writable
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ def train(
         The folder of the model.
 
     Raises:
-        InputError: The folder holds a training with other settings, the device is not there, or no episode
-            is short enough.
+        InputError: The folder holds a training with other settings, the device is not there, no episode is
+            short enough, or the folder cannot be written to.
         JobError: The loss is no longer a number.
     """
     return _Training(settings, episodes, folder, running or Running(), layouts).run()
@@ -96,7 +97,7 @@ class _Training:
                 f"{folder} holds a training with other settings ({', '.join(theirs)})",
                 "give those settings to go on with it, or another folder to start anew",
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        writable(folder, "give a folder of your own as --out")
         self._tokenizer = self._load_tokenizer()
         self._trainee = Trainee(settings, self._tokenizer, self._device)
         self._step, self._position = 0, Position(0, 0)
@@ -190,13 +191,17 @@ class _Training:
             if self._step % self._running.checkpoint_every == 0 or self._step == self._settings.steps:
                 self._save()
 
+    def _check(self) -> None:
+        """See that the losses since the last report are numbers, before they are kept."""
+        if not all(math.isfinite(part) for one in self._unreported for part in one.tolist()):
+            raise JobError(f"the loss is not a number at step {self._step}", "lower the learning rate")
+
     def _report(self, speed: float) -> None:
+        self._check()
         parts = zip(*(one.tolist() for one in self._unreported), strict=True)
         means = [sum(part) / len(self._unreported) for part in parts]
         self._unreported = []
         self._losses = dict(zip(("answer", "all"), means, strict=True))
-        if not all(map(math.isfinite, means)):
-            raise JobError(f"the loss is not a number at step {self._step}", "lower the learning rate")
         rate = self._settings.learning_rate_at(self._step - 1)
         values = {f"loss.{part}": value for part, value in self._losses.items()}
         values |= {"learning_rate": rate, "tokens_per_second": speed, "tokens": self._totals["tokens"]}
@@ -214,6 +219,7 @@ class _Training:
             )
 
     def _save(self) -> None:
+        self._check()  # a training that went on from a loss that is no number would never have one again
         state = {
             "settings": asdict(self._settings),
             "episodes": self._digest,
