@@ -295,6 +295,11 @@ def test_the_learning_rate_is_set_anew_on_its_way_down():
     assert rates[-1] == pytest.approx(1e-4, rel=0.01)
 
 
+def test_late_steps_weigh_the_context_less():
+    settings = replace(SMALL, steps=10, late=0.7, context_weight=0.1, late_context_weight=0.02)
+    assert [settings.context_weight_at(step) for step in (0, 6, 7, 9)] == [0.1, 0.1, 0.02, 0.02]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -304,6 +309,7 @@ def test_the_learning_rate_is_set_anew_on_its_way_down():
         {"width": 20, "heads": 3},
         {"ema": 1.0},
         {"learning_rate": float("nan")},
+        {"late": 1.5},
         {"fall": 0.0},
         {"fall": 5500.0},
         {"restart": 1.0},

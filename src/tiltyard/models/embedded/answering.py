@@ -189,7 +189,10 @@ def _signature(draw: Draw, asked: str, kinds: Sequence[str], rules: Sequence[str
         return signature
     if draw.chance(0.3):
         separator = draw.one((" ", "\n", "\n- "))
-        return signature.with_instructions(signature.instructions + separator + separator.join(rules))
+        instructed: type[dspy.Signature] = signature.with_instructions(
+            signature.instructions + separator + separator.join(rules)
+        )
+        return instructed
     return with_playbook(signature, entries(draw, rules))
 
 

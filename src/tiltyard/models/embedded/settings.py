@@ -65,6 +65,10 @@ class TrainingSettings:
     """The longest gradient; longer ones are cut to it."""
     context_weight: float = 0.1
     """Weight of the mean loss over all tokens, beside that over the tokens of answers, which has 1."""
+    late: float = 0.8171
+    """The share of the steps after which that weight is ``late_context_weight``."""
+    late_context_weight: float = 0.01
+    """By then, what the context still teaches is how its random words go on, which drowns the answers."""
     short_steps: int = 500
     """In the first so many steps, only short episodes are learnt from."""
     short_tokens: int = 256
@@ -89,6 +93,8 @@ class TrainingSettings:
             raise InputError(
                 f"training: fall={self.fall}", "give a share of the steps, above 0 and at most 1"
             )
+        if self.late > 1:
+            raise InputError(f"training: late={self.late}", "give a share of the steps, from 0 to 1")
         if self.restart >= 1:
             raise InputError(
                 f"training: restart={self.restart}",
@@ -99,6 +105,10 @@ class TrainingSettings:
                 f"training: width={self.width} cannot be shared by {self.heads} heads",
                 "give a multiple of twice the heads",
             )
+
+    def context_weight_at(self, step: int) -> float:
+        """The weight of the mean loss over all tokens at a step, from 0."""
+        return self.late_context_weight if step >= round(self.late * self.steps) else self.context_weight
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, from 0."""

@@ -63,7 +63,7 @@ class Trainee:
         for group in self._optimizer.param_groups:
             group["lr"] = self._settings.learning_rate_at(step)
         answer, everything = self._losses(batch)
-        torch.autograd.backward(answer + self._settings.context_weight * everything)
+        torch.autograd.backward(answer + self._settings.context_weight_at(step) * everything)
         torch.nn.utils.clip_grad_norm_(self._weights, self._settings.clip)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
