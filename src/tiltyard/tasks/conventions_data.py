@@ -21,7 +21,8 @@ from tiltyard.errors import InputError, TiltyardError
 from tiltyard.files import write_bytes
 from tiltyard.models.embedded.conventions import LEVELS, OPTIONS, Convention, House, combined
 from tiltyard.models.embedded.draw import Draw
-from tiltyard.models.embedded.questions import DOMAINS, TEAMS, UNKNOWN, Question, ask
+from tiltyard.models.embedded.questions import DOMAINS, UNKNOWN, Question, ask
+from tiltyard.models.embedded.vocabulary import TEAMS
 from tiltyard.tasks.splits import NAMES, content_key
 
 PROGRAM = "python -m tiltyard.tasks.conventions_data"

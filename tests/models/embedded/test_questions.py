@@ -9,11 +9,11 @@ from tiltyard.models.embedded.questions import (
     KINDS,
     LABELS,
     SUBJECTS,
-    TEAMS,
     UNKNOWN,
     ask,
     with_reading,
 )
+from tiltyard.models.embedded.vocabulary import TEAMS
 
 SEEDS = st.integers(0, 10_000)
 HELD_OUT = st.booleans()

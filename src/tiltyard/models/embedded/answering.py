@@ -160,10 +160,7 @@ def _questions(
 
 def _rules(draw: Draw, questions: Sequence[Question], stated: House) -> list[str]:
     """The playbook: what is stated, among rules about other things and advice."""
-    if not stated:
-        others = draw.one((0, 0, 0, 1, 3))
-    else:
-        others = draw.rng.choice((0, 1, 2, 3, 5, 8))
+    others = draw.one((0, 1, 2, 3, 5, 8) if stated else (0, 0, 0, 1, 3))
     taken = {one.subject for one in stated}
     for question in questions:
         # A rule about what is asked would change the answer, so none is made up.

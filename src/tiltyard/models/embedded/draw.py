@@ -21,13 +21,41 @@ RESERVED_SHARE = 0.125
 EVERY = 5
 """Of each list of phrasings and nouns, every fifth item is kept for evaluation."""
 
-_ONSETS = "b bl br c ch cl d dr f fl g gl gr h j k l m n p pl pr qu r s sh sk sl st t th tr v w z".split()
-_VOWELS = "a e i o u ai ea io ou".split()
+_ONSETS = "b bl br c ch cl d dr f fl g gl gr h j k l m n p pl pr qu r s sh sk sl st t th tr v w z".split()  # noqa: SIM905
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "io", "ou"]
 _CODAS = ["", "", "", "n", "r", "s", "l", "m", "t", "x", "nd", "rk", "st"]
-_FIRST = (
-    "Ada Omar Lena Ivan Mei Noor Raul Tess Hugo Yuki Sara Finn Mona Otto Priya Jonas Clara Amir Vera Luis "
-    "Nina Pavel Rosa Emil Aisha Karl Dora Milan Ines Theo"
-).split()
+_FIRST = [
+    "Ada",
+    "Omar",
+    "Lena",
+    "Ivan",
+    "Mei",
+    "Noor",
+    "Raul",
+    "Tess",
+    "Hugo",
+    "Yuki",
+    "Sara",
+    "Finn",
+    "Mona",
+    "Otto",
+    "Priya",
+    "Jonas",
+    "Clara",
+    "Amir",
+    "Vera",
+    "Luis",
+    "Nina",
+    "Pavel",
+    "Rosa",
+    "Emil",
+    "Aisha",
+    "Karl",
+    "Dora",
+    "Milan",
+    "Ines",
+    "Theo",
+]
 
 
 def reserved(text: str) -> bool:

@@ -1,10 +1,10 @@
-"""An episode: one call of a program with everything that it reads, and what it should write.
+r"""An episode: one call of a program with everything that it reads, and what it should write.
 
 Episodes are what the embedded model is trained and evaluated on. They are laid out by DSPy's own
 ``ChatAdapter``, so that training sees what a program's call looks like.
 
 >>> episode.messages()[-1]
-Message(role='assistant', content='[[ ## answer ## ]]\\n412\\n\\n[[ ## completed ## ]]\\n', learn=True)
+Message(role='assistant', content='[[ ## answer ## ]]\n412\n\n[[ ## completed ## ]]\n', learn=True)
 """
 
 from collections.abc import Mapping

@@ -14,6 +14,16 @@ from dataclasses import dataclass, replace
 
 from tiltyard.models.embedded.conventions import DATES, NAMES, OPTIONS, House, limit_of, written
 from tiltyard.models.embedded.draw import Draw
+from tiltyard.models.embedded.vocabulary import (
+    FINDINGS,
+    ITEMS,
+    ROLES,
+    SENSORS,
+    SYMPTOMS,
+    TEAMS,
+    THINGS,
+    UNITS,
+)
 
 UNKNOWN = "unknown"
 
@@ -41,57 +51,6 @@ class Question:
             return written(self.answer, self.subject, house, self.options)
         level = "high" if float(self.reading) >= float(limit_of(house, self.limit)) else "normal"
         return written(level, level, house)
-
-
-ITEMS = (
-    "revenue", "rent", "wages", "taxes", "freight", "interest", "repairs", "licences", "travel", "insurance",
-    "sales", "fees", "profit", "debt", "power", "training", "fuel", "storage", "grants", "pensions",
-    "cash", "loans", "equity", "stock", "tolls",
-)  # fmt: skip
-SENSORS = (
-    "pump", "boiler", "valve", "motor", "fan", "tank", "filter", "engine", "mixer", "turbine",
-    "press", "oven", "cooler", "gate", "drill", "belt", "crane", "heater", "rotor", "probe",
-)  # fmt: skip
-SYMPTOMS = (
-    "fever", "pain", "cough", "nausea", "swelling", "itching", "fatigue", "dizziness", "cramps", "rash",
-    "headache", "thirst", "tremor", "anxiety", "weakness",
-)  # fmt: skip
-THINGS = (
-    "chair", "lamp", "screen", "printer", "router", "kettle", "phone", "desk", "scanner", "camera",
-    "battery", "keyboard", "charger", "speaker", "monitor",
-)  # fmt: skip
-UNITS = ("bar", "mm", "kW", "rpm", "ppm", "lux", "volt", "litres", "amps", "kPa")
-TEAMS = {
-    "billing": (
-        "My invoice is wrong.", "I was charged twice.", "Please refund my payment.",
-        "The bill shows a wrong amount.", "The invoice has a wrong amount.",
-        "My payment was charged again.", "I wait for a refund.", "The price on the bill is too high.",
-        "Why was my card charged?", "Please correct my bill.", "I paid, but the invoice is still open.",
-        "The refund has not come.", "There is an error in the payment.", "I want my money back.",
-        "I was charged, but want a refund.",
-    ),
-    "access": (
-        "I cannot log in.", "My password is refused.", "My account is locked.", "The login page rejects me.",
-        "My login is refused.", "I forgot my password.", "I cannot open my account.",
-        "The login code never works.", "My user name is not known.", "The password was refused again.",
-        "Please unlock my account.", "I need a new password.", "I am locked out.", "The log in fails.",
-        "The account rejects my password.",
-    ),
-    "delivery": (
-        "My parcel has not come.", "The package is late.", "The courier went to a wrong address.",
-        "My order was never delivered.", "The parcel was never delivered.", "The shipment is lost.",
-        "Where is my package?", "The courier has lost my parcel.", "My order is still on its way.",
-        "The package went to a neighbour.", "The delivery is two days late.", "The shipment has not come.",
-        "The parcel is stuck in transit.", "Nobody delivered my order.", "The courier is late with my package.",
-    ),
-    "repair": (
-        "It does not start any more.", "The device is broken.", "It makes a loud noise and stops.",
-        "A part has come off.", "A part is broken.", "It fell and is damaged.", "The screw came off.",
-        "It stops after a minute.", "It is damaged and makes a noise.", "The handle is broken.",
-        "It gets hot and stops.", "It does not turn on.", "The cover is damaged.", "There is smoke from it.",
-        "It does not start and makes a noise.",
-    ),
-}  # fmt: skip
 
 
 def _entity(draw: Draw, nouns: tuple[str, ...]) -> str:
@@ -137,10 +96,16 @@ def _amount(draw: Draw) -> Question:
     rows, years = _entities(draw, ITEMS, draw.one((2, 3, 4))), _years(draw)
     cells = _table(draw, rows, years, _number)
     row, year = draw.one(rows), draw.one(years)
-    asked = draw.item((
-        "What was {row} in {year}?", "How much was {row} in {year}?", "Give {row} for {year}.",
-        "State the {row} of {year}.", "What did {row} come to in {year}?", "In {year}, what was {row}?",
-    ))  # fmt: skip
+    asked = draw.item(
+        (
+            "What was {row} in {year}?",
+            "How much was {row} in {year}?",
+            "Give {row} for {year}.",
+            "State the {row} of {year}.",
+            "What did {row} come to in {year}?",
+            "In {year}, what was {row}?",
+        )
+    )
     if draw.chance(0.12):
         missing = next(entity for entity in iter(lambda: _entity(draw, ITEMS), None) if entity not in rows)
         return Question(
@@ -155,10 +120,15 @@ def _sum(draw: Draw) -> Question:
     rows, years = _entities(draw, ITEMS, draw.one((2, 3))), [str(draw.rng.randint(2001, 2029))]
     cells = _table(draw, rows, years, lambda draw: draw.number(10, 99))
     one, other = draw.sample(rows, 2)
-    asked = draw.item((
-        "What are {one} and {other} together?", "Add {one} and {other}.", "What is {one} plus {other}?",
-        "How much do {one} and {other} make?", "Give the sum of {one} and {other}.",
-    ))  # fmt: skip
+    asked = draw.item(
+        (
+            "What are {one} and {other} together?",
+            "Add {one} and {other}.",
+            "What is {one} plus {other}?",
+            "How much do {one} and {other} make?",
+            "Give the sum of {one} and {other}.",
+        )
+    )
     total = int(cells[one, years[0]]) + int(cells[other, years[0]])
     return Question("sum", asked.format(one=one, other=other), _shown(cells, rows, years), str(total), "sums")
 
@@ -169,10 +139,15 @@ def _growth(draw: Draw) -> Question:
         years = [years[0], str(int(years[0]) + 1)]
     cells = _table(draw, rows, years, lambda draw: draw.number(10, 999))
     row = draw.one(rows)
-    asked = draw.item((
-        "Did {row} grow?", "Was {row} higher in {last} than in {first}?", "Has {row} increased?",
-        "Did {row} rise from {first} to {last}?", "Is {row} larger in {last}?",
-    ))  # fmt: skip
+    asked = draw.item(
+        (
+            "Did {row} grow?",
+            "Was {row} higher in {last} than in {first}?",
+            "Has {row} increased?",
+            "Did {row} rise from {first} to {last}?",
+            "Is {row} larger in {last}?",
+        )
+    )
     label = "yes" if int(cells[row, years[1]]) > int(cells[row, years[0]]) else "no"
     question = asked.format(row=row, first=years[0], last=years[1])
     return Question("growth", question, _shown(cells, rows, years), label, label)
@@ -181,43 +156,31 @@ def _growth(draw: Draw) -> Question:
 def _dose(draw: Draw) -> Question:
     drugs = [draw.word() for _ in range(draw.one((1, 2, 3)))]
     doses = [draw.one((draw.number(1, 99, 1), draw.number(5, 950), draw.number(1, 99, 1))) for _ in drugs]
-    takes = draw.item(("{dose} mg of {drug}", "{drug} {dose} mg", "{drug} at {dose} mg",
-                       "{dose} mg {drug}", "{drug}: {dose} mg"))  # fmt: skip
+    takes = draw.item(
+        (
+            "{dose} mg of {drug}",
+            "{drug} {dose} mg",
+            "{drug} at {dose} mg",
+            "{dose} mg {drug}",
+            "{drug}: {dose} mg",
+        )
+    )
     listed = ", ".join(takes.format(drug=drug, dose=dose) for drug, dose in zip(drugs, doses, strict=True))
     context = f"{draw.name()}, age {draw.rng.randint(18, 90)}, {draw.item(SYMPTOMS)}. Takes {listed}."
-    asked = draw.item((
-        "What dose of {drug} does the patient take?", "How much {drug} is taken?", "Give the dose of {drug}.",
-        "What is the dose of {drug}?", "How many mg of {drug}?", "State the {drug} dose.",
-    ))  # fmt: skip
+    asked = draw.item(
+        (
+            "What dose of {drug} does the patient take?",
+            "How much {drug} is taken?",
+            "Give the dose of {drug}.",
+            "What is the dose of {drug}?",
+            "How many mg of {drug}?",
+            "State the {drug} dose.",
+        )
+    )
     if draw.chance(0.12):
         return Question("dose", asked.format(drug=draw.word()), context, UNKNOWN, UNKNOWN)
     place = draw.rng.randrange(len(drugs))
     return Question("dose", asked.format(drug=drugs[place]), context, doses[place], "doses")
-
-
-_FINDINGS = {
-    "yes": (
-        "{drug} lowers {symptom}.", "{symptom} went down with {drug}.", "{drug} helped against {symptom}.",
-        "the trial shows that {drug} reduces {symptom}.", "the trial shows that {drug} lowers {symptom}.",
-        "there was less {symptom} with {drug}.", "{drug} cured {symptom} in most cases.",
-        "{drug} clearly reduced {symptom}.", "{symptom} fell by half with {drug}.",
-        "with {drug}, {symptom} went down.",
-    ),
-    "no": (
-        "{drug} does not lower {symptom}.", "{symptom} stayed the same with {drug}.",
-        "{drug} had no effect on {symptom}.", "the trial shows no change of {symptom} by {drug}.",
-        "the trial shows no effect of {drug} on {symptom}.", "there was no less {symptom} with {drug}.",
-        "{drug} did not help against {symptom}.", "{drug} failed against {symptom}.",
-        "{symptom} did not change with {drug}.", "with {drug}, {symptom} stayed the same.",
-    ),
-    "maybe": (
-        "it is unclear whether {drug} lowers {symptom}.", "{drug} may lower {symptom}, but data are few.",
-        "results on {drug} and {symptom} are mixed.", "the trial of {drug} for {symptom} was too small.",
-        "it is open whether {drug} helps against {symptom}.", "whether {drug} helps against {symptom} is open.",
-        "{drug} might reduce {symptom}.", "data on {drug} for {symptom} are few.",
-        "nobody knows whether {drug} lowers {symptom}.", "{drug} may reduce {symptom}, but it is unclear.",
-    ),
-}  # fmt: skip
 
 
 def _verdict(draw: Draw) -> Question:
@@ -225,14 +188,19 @@ def _verdict(draw: Draw) -> Question:
     labels = [draw.one(("yes", "no", "maybe")) for _ in drugs]
     symptoms = [draw.item(SYMPTOMS) for _ in drugs]
     said = [
-        draw.item(_FINDINGS[label]).format(drug=drug, symptom=symptom)
+        draw.item(FINDINGS[label]).format(drug=drug, symptom=symptom)
         for drug, label, symptom in zip(drugs, labels, symptoms, strict=True)
     ]
     place = draw.rng.randrange(len(drugs))
-    asked = draw.item((
-        "Does {drug} lower {symptom}?", "Does {drug} help against {symptom}?", "Is {symptom} reduced by {drug}?",
-        "Does {drug} work against {symptom}?", "Can {drug} reduce {symptom}?",
-    ))  # fmt: skip
+    asked = draw.item(
+        (
+            "Does {drug} lower {symptom}?",
+            "Does {drug} help against {symptom}?",
+            "Is {symptom} reduced by {drug}?",
+            "Does {drug} work against {symptom}?",
+            "Can {drug} reduce {symptom}?",
+        )
+    )
     context = " ".join(said)
     question = asked.format(drug=drugs[place], symptom=symptoms[place])
     return Question("verdict", question, context, labels[place], labels[place])
@@ -245,10 +213,16 @@ def _reading(draw: Draw) -> Question:
     ]
     lines = [f"{sensor} {value} {unit}" for sensor, value in zip(sensors, values, strict=True)]
     place = draw.rng.randrange(len(sensors))
-    asked = draw.item((
-        "What did the {sensor} read?", "What is the reading of the {sensor}?", "Give the value of the {sensor}.",
-        "Which value did the {sensor} show?", "State the {sensor} reading.", "What does the log say for the {sensor}?",
-    ))  # fmt: skip
+    asked = draw.item(
+        (
+            "What did the {sensor} read?",
+            "What is the reading of the {sensor}?",
+            "Give the value of the {sensor}.",
+            "Which value did the {sensor} show?",
+            "State the {sensor} reading.",
+            "What does the log say for the {sensor}?",
+        )
+    )
     return Question(
         "reading", asked.format(sensor=sensors[place]), "\n".join(lines), values[place], "readings"
     )
@@ -260,15 +234,25 @@ def _level(draw: Draw) -> Question:
     limit = draw.number(20, 90)
     lines = [f"limit {limit}", *(f"{sensor} {value}" for sensor, value in zip(sensors, values, strict=True))]
     place = draw.rng.randrange(len(sensors))
-    asked = draw.item((
-        "Is the {sensor} high or normal?", "What is the level of the {sensor}?", "Is the level of the {sensor} high?",
-        "Which level has the {sensor}?", "How is the {sensor}, high or normal?",
-    ))  # fmt: skip
+    asked = draw.item(
+        (
+            "Is the {sensor} high or normal?",
+            "What is the level of the {sensor}?",
+            "Is the level of the {sensor} high?",
+            "Which level has the {sensor}?",
+            "How is the {sensor}, high or normal?",
+        )
+    )
     level = "high" if int(values[place]) >= int(limit) else "normal"
     return Question(
-        "level", asked.format(sensor=sensors[place]), "\n".join(lines), level, level,
-        reading=values[place], limit=limit,
-    )  # fmt: skip
+        "level",
+        asked.format(sensor=sensors[place]),
+        "\n".join(lines),
+        level,
+        level,
+        reading=values[place],
+        limit=limit,
+    )
 
 
 def _date(draw: Draw) -> Question:
@@ -276,29 +260,52 @@ def _date(draw: Draw) -> Question:
     lines = []
     for thing in things:
         dates.append(draw.date())
-        said = draw.item(("{date} {thing} failed", "{date}: {thing} stopped", "{thing} down since {date}",
-                          "{thing} fault on {date}", "{date} fault of {thing}"))  # fmt: skip
+        said = draw.item(
+            (
+                "{date} {thing} failed",
+                "{date}: {thing} stopped",
+                "{thing} down since {date}",
+                "{thing} fault on {date}",
+                "{date} fault of {thing}",
+            )
+        )
         lines.append(said.format(date=dates[-1], thing=thing))
     place = draw.rng.randrange(len(things))
-    asked = draw.item((
-        "When did the {thing} fail?", "On which date did the {thing} fail?", "Give the date of the {thing} fault.",
-        "When was the {thing} fault?", "Since when is the {thing} down?",
-    ))  # fmt: skip
+    asked = draw.item(
+        (
+            "When did the {thing} fail?",
+            "On which date did the {thing} fail?",
+            "Give the date of the {thing} fault.",
+            "When was the {thing} fault?",
+            "Since when is the {thing} down?",
+        )
+    )
     return Question("date", asked.format(thing=things[place]), "\n".join(lines), dates[place], DATES)
 
 
-_ROLES = ("doctor", "nurse", "patient", "caller", "owner", "agent", "author", "driver", "guest", "clerk")
-
-
 def _person(draw: Draw) -> Question:
-    roles = draw.sample(_ROLES, draw.one((1, 2, 3)))
+    roles = draw.sample(ROLES, draw.one((1, 2, 3)))
     names = [draw.name() for _ in roles]
-    said = draw.item(("{role}: {name}", "The {role} is {name}.", "{name} ({role})",
-                      "{role} {name}", "{name} is the {role}."))  # fmt: skip
+    said = draw.item(
+        (
+            "{role}: {name}",
+            "The {role} is {name}.",
+            "{name} ({role})",
+            "{role} {name}",
+            "{name} is the {role}.",
+        )
+    )
     context = "\n".join(said.format(role=role, name=name) for role, name in zip(roles, names, strict=True))
     place = draw.rng.randrange(len(roles))
-    asked = draw.item(("Who is the {role}?", "What is the name of the {role}?", "Name the {role}.",
-                       "Give the name of the {role}.", "Which name has the {role}?"))  # fmt: skip
+    asked = draw.item(
+        (
+            "Who is the {role}?",
+            "What is the name of the {role}?",
+            "Name the {role}.",
+            "Give the name of the {role}.",
+            "Which name has the {role}?",
+        )
+    )
     return Question("person", asked.format(role=roles[place]), context, names[place], NAMES)
 
 
@@ -306,10 +313,24 @@ def _team(draw: Draw) -> Question:
     team = draw.one(tuple(TEAMS))
     thing = _entity(draw, THINGS)
     complaint = draw.item(TEAMS[team])
-    said = draw.item(("Ticket about a {thing}: {complaint}", "{complaint} It is about my {thing}.",
-                      "{thing}: {complaint}", "I bought a {thing}. {complaint}", "{complaint} ({thing})"))  # fmt: skip
-    asked = draw.item(("Which team takes this ticket?", "Who should handle this ticket?", "Where does the ticket go?",
-                       "To which team does it belong?", "Which team is this for?"))  # fmt: skip
+    said = draw.item(
+        (
+            "Ticket about a {thing}: {complaint}",
+            "{complaint} It is about my {thing}.",
+            "{thing}: {complaint}",
+            "I bought a {thing}. {complaint}",
+            "{complaint} ({thing})",
+        )
+    )
+    asked = draw.item(
+        (
+            "Which team takes this ticket?",
+            "Who should handle this ticket?",
+            "Where does the ticket go?",
+            "To which team does it belong?",
+            "Which team is this for?",
+        )
+    )
     return Question("team", asked, said.format(thing=thing, complaint=complaint), team, team)
 
 
@@ -318,8 +339,15 @@ def _count(draw: Draw) -> Question:
     counts = [draw.one((draw.number(2, 99), draw.number(1000, 9999))) for _ in things]
     listed = ", ".join(f"{thing} x {count}" for thing, count in zip(things, counts, strict=True))
     context = f"{draw.name()} ordered: {listed}."
-    asked = draw.item(("How many of {thing} were ordered?", "What number of {thing}?", "Count of {thing}?",
-                       "How often was {thing} ordered?", "Give the count of {thing}."))  # fmt: skip
+    asked = draw.item(
+        (
+            "How many of {thing} were ordered?",
+            "What number of {thing}?",
+            "Count of {thing}?",
+            "How often was {thing} ordered?",
+            "Give the count of {thing}.",
+        )
+    )
     place = draw.rng.randrange(len(things))
     return Question("count", asked.format(thing=things[place]), context, counts[place], "counts")
 
@@ -327,10 +355,24 @@ def _count(draw: Draw) -> Question:
 def _option(draw: Draw) -> Question:
     things = _entities(draw, THINGS, draw.one((3, 4)))
     chosen = draw.one(things)
-    said = draw.item(("The {thing} is broken.", "Something is wrong with the {thing}.", "My {thing} has a fault.",
-                      "There is a problem with the {thing}.", "The {thing} does not work."))  # fmt: skip
-    asked = draw.item(("What is broken?", "Which thing has a fault?", "What does not work?",
-                       "What is the ticket about?", "Which one has the problem?"))  # fmt: skip
+    said = draw.item(
+        (
+            "The {thing} is broken.",
+            "Something is wrong with the {thing}.",
+            "My {thing} has a fault.",
+            "There is a problem with the {thing}.",
+            "The {thing} does not work.",
+        )
+    )
+    asked = draw.item(
+        (
+            "What is broken?",
+            "Which thing has a fault?",
+            "What does not work?",
+            "What is the ticket about?",
+            "Which one has the problem?",
+        )
+    )
     lettered = " ".join(f"{letter}. {thing}" for letter, thing in zip("ABCD", things, strict=False))
     context = f"{said.format(thing=chosen)} {draw.name()} asks for help."
     letter = "ABCD"[things.index(chosen)]
