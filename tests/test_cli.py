@@ -52,7 +52,7 @@ WRONG_INPUT = [
     (["task.path=" + "x" * 300 + ".csv"], "task.path"),
     (["+model.api_key=abc"], "'model.api_key' looks like a secret"),
     (["optimizer=bootstrap", "+optimizer.teacher_settings={api_key: abc}"], "looks like a secret"),
-    (["task.domain=sk-abcdefghijklmnop1234"], "'task.domain' looks like a secret"),
+    (["task=iot_tiny", "task.domain=sk-abcdefghijklmnop1234"], "'task.domain' looks like a secret"),
     (["model=tiny-gpt2", "+model.max_token=5"], "did you mean 'max_tokens'?"),
     (["tracking=server", "tracking.uri=http://user:pw12345678@host"], "tracking.uri"),
     (["--config-dir", "nowhere"], "nowhere"),
@@ -88,7 +88,7 @@ def test_debug_adds_the_traceback(tiltyard):
 
 
 def test_one_run_is_scored_tracked_and_said(tiltyard, in_folder):
-    code, out, _ = tiltyard("task=iot_tiny", "optimizer=bootstrap")
+    code, out, _ = tiltyard("model=lexical", "task=iot_tiny", "optimizer=bootstrap")
     assert code == 0
     assert "lexical on iot_tiny, bootstrap, seed 0" in out
     assert "95% interval" in out
@@ -117,7 +117,8 @@ def test_a_sweep_is_a_parent_with_children_and_a_table(tiltyard, in_folder):
     from tiltyard.tracking.reader import runs
     from tiltyard.tracking.recorder import LocalTracking
 
-    code, out, _ = tiltyard("-m", "task=iot_tiny,medqa_tiny", "optimizer=none,labeled_few_shot", "limit=2")
+    sweep = ("-m", "model=lexical", "task=iot_tiny,medqa_tiny", "optimizer=none,labeled_few_shot", "limit=2")
+    code, out, _ = tiltyard(*sweep)
     assert code == 0
     [sweep] = (in_folder / "outputs/sweeps").iterdir()
     identity = json.loads((sweep / "sweep.json").read_text())
@@ -139,7 +140,7 @@ def test_a_failed_job_does_not_stop_the_others(tiltyard, in_folder):
     broken.write_text('{"question": "q"}\n')
     good = in_folder / "good.jsonl"
     good.write_text("".join(f'{{"question": "q{n}", "answer": "a{n}"}}\n' for n in range(9)))
-    code, out, err = tiltyard("-m", "task=qa", f"task.path={broken},{good}", "tracking=off")
+    code, out, err = tiltyard("-m", "model=lexical", "task=qa", f"task.path={broken},{good}", "tracking=off")
     assert code == 1
     assert "1 of 2 jobs failed" in err
     assert "field 'answer'" in out
@@ -151,14 +152,16 @@ def test_an_experiment_may_be_a_sweep(tiltyard, in_folder):
     (in_folder / "mine/experiment/two.yaml").write_text(
         "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n"
     )
-    code, out, _ = tiltyard("experiment=two", "--config-dir", "mine", "tracking=off", "limit=1")
+    code, out, _ = tiltyard(
+        "experiment=two", "--config-dir", "mine", "model=lexical", "tracking=off", "limit=1"
+    )
     assert code == 0
     assert "2 jobs" in out
     [report] = (in_folder / "outputs/sweeps").glob("*/1_*/report.md")
     [again] = [line for line in report.read_text().splitlines() if line.startswith("tiltyard ")]
     code, out, _ = tiltyard(*shlex.split(again)[1:])
     assert code == 0
-    assert "lexical on tatqa_tiny, baseline, seed 1" in out
+    assert "lexical on conventions, baseline, seed 1" in out
 
 
 def test_a_users_folder_adds_options_to_any_group(tiltyard, in_folder):
@@ -168,13 +171,14 @@ def test_a_users_folder_adds_options_to_any_group(tiltyard, in_folder):
     }.items():
         (in_folder / "mine" / group).mkdir(parents=True)
         (in_folder / "mine" / group / "house.yaml").write_text(text)
-    code, out, _ = tiltyard("--config-dir", "mine", "model=house", "optimizer=house", "tracking=off")
+    options = ("model=house", "optimizer=house", "task=iot_tiny")
+    code, out, _ = tiltyard("--config-dir", "mine", *options, "tracking=off")
     assert code == 0
-    assert "house on tatqa_tiny, house, seed 0" in out
+    assert "house on iot_tiny, house, seed 0" in out
 
 
 def test_without_tracking_there_is_no_store(tiltyard, in_folder):
-    code, _, _ = tiltyard("tracking=off", "limit=1")
+    code, _, _ = tiltyard("model=lexical", "tracking=off", "limit=1")
     assert code == 0
     assert not (in_folder / "mlruns").exists()
 
@@ -195,6 +199,7 @@ def test_help_lists_groups_and_commands(tiltyard):
         "tiltyard report",
         "tiltyard cache",
         "model: ",
+        "embedded",
         "lexical",
         "tiny-gpt2",
         "optimizer: ",
@@ -211,6 +216,7 @@ def test_doctor_says_what_works(tiltyard, monkeypatch):
     assert "GROQ_API_KEY" in out
     assert "gsk-secret-value" not in out
     assert "mlruns does not exist yet" in out
+    assert "embedded model" in out
     assert all(line.split()[0] in ("ok", "note") for line in out.strip().splitlines())
 
 
@@ -284,7 +290,7 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(tiltyard, in_folder):
 
 
 def test_what_a_fixed_sweep_folder_held_before_is_not_reported(tiltyard, in_folder, monkeypatch):
-    fixed = ["-m", "task=iot_tiny", "limit=1", "hydra.sweep.dir=fixed", "tracking=off"]
+    fixed = ["-m", "model=lexical", "task=iot_tiny", "limit=1", "hydra.sweep.dir=fixed", "tracking=off"]
     assert tiltyard(*fixed, "seed=0,1")[0] == 0
     monkeypatch.setattr("tiltyard.experiment.run", lambda *_, **__: (_ for _ in ()).throw(OSError("gone")))
     code, out, _ = tiltyard(*fixed, "seed=0,1")

@@ -64,7 +64,7 @@ def test_every_shipped_option_opens_with_a_command_that_uses_it(axis, option):
 
 def test_labels_are_the_options_names(composed):
     labels = resolve(composed("optimizer=bootstrap", "task=iot_tiny")).labels
-    assert (labels.model, labels.task, labels.optimizer) == ("lexical", "iot_tiny", "bootstrap")
+    assert (labels.model, labels.task, labels.optimizer) == ("embedded", "iot_tiny", "bootstrap")
     assert labels.mode == "bootstrap"
     assert resolve(composed()).labels.mode == "baseline"
 
@@ -102,7 +102,7 @@ def test_wrong_input_is_one_line(overrides, words, composed):
 
 def test_the_fingerprint_is_that_of_the_result(composed, data, tmp_path):
     def of(*overrides):
-        return fingerprint(resolve(composed(*overrides)))
+        return fingerprint(resolve(composed("model=lexical", *overrides)))
 
     base = of()
     assert base == of()
@@ -114,7 +114,7 @@ def test_the_fingerprint_is_that_of_the_result(composed, data, tmp_path):
 
 def test_the_fingerprint_covers_a_files_content_and_not_its_place(composed, data, tmp_path):
     def of(path):
-        return fingerprint(resolve(composed("task=qa", f"task.path={path}")))
+        return fingerprint(resolve(composed("model=lexical", "task=qa", f"task.path={path}")))
 
     elsewhere = tmp_path / "copy.jsonl"
     elsewhere.write_text(data.read_text())
@@ -207,7 +207,7 @@ def test_a_seed_that_requests_hold_is_no_part_of_the_models_identity(composed):
     assert of(model_identity, unsettling, 0) != of(model_identity, unsettling, 1)
 
 
-@pytest.mark.parametrize("model", ["tiny-gpt2", "smollm2-135m", "vllm", "openai"])
+@pytest.mark.parametrize("model", ["embedded", "tiny-gpt2", "smollm2-135m", "vllm", "openai"])
 def test_shipped_models_seeds_are_no_part_of_their_identity(composed, model):
     configs = [resolve(composed(f"model={model}", f"seed={seed}")) for seed in (0, 1)]
     assert len(set(map(model_identity, configs))) == 1

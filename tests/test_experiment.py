@@ -61,10 +61,10 @@ TAGS = {
 
 @pytest.fixture
 def experiment(composed, in_folder):
-    """Runs the shipped config with overrides; returns its result."""
+    """Runs the shipped config with a model, by default the quickest, and overrides; returns its result."""
 
-    def run_with(*overrides: str) -> ExperimentResult:
-        return run(resolve(composed(*overrides)), in_folder / "out")
+    def run_with(*overrides: str, model: str = "lexical") -> ExperimentResult:
+        return run(resolve(composed(f"model={model}", *overrides)), in_folder / "out")
 
     return run_with
 
@@ -124,14 +124,14 @@ def test_the_reasoning_program_runs_and_is_saved_as_such(experiment):
 
 def test_an_experiment_that_cannot_go_on_is_failed_and_keeps_its_config(experiment, in_folder):
     with pytest.raises(InputError):
-        experiment("model=hf", "model.id=no/such-model")
+        experiment("model.id=no/such-model", model="hf")
     [tracked] = runs(LocalTracking(), statuses=("FAILED",))
     assert "no/such-model" in tracked.tags["tiltyard.error"]
     assert (in_folder / "out/config.yaml").is_file()
 
 
 def test_every_example_may_fail_and_the_run_still_ends(experiment, in_folder):
-    result = experiment("model=tiny-gpt2", "model.weights=random", "task=iot_tiny", "limit=2")
+    result = experiment("model.weights=random", "task=iot_tiny", "limit=2", model="tiny-gpt2")
     assert result.metrics["score"] == 0
     assert result.metrics["examples.failed"] == 2
     errors = [json.loads(line) for line in (result.folder / "errors.jsonl").read_text().splitlines()]
@@ -147,7 +147,7 @@ def test_a_store_that_fails_after_the_evaluation_costs_no_files(call, composed, 
 
     monkeypatch.setattr(MlflowRun, call, fail)
     with pytest.raises(JobError, match="the store failed"):
-        run(resolve(composed("task=iot_tiny")), in_folder / "out")
+        run(resolve(composed("model=lexical", "task=iot_tiny")), in_folder / "out")
     left = {path.name for path in (in_folder / "out").iterdir()}
     assert left >= {"predictions.csv", "report.md", "latency.json", "program", "result.json"}
     result = ExperimentResult.load(in_folder / "out")
@@ -196,9 +196,8 @@ def of_this_module(cfg, axis, name):
 
 
 def test_an_optimizer_never_sees_the_test_split(composed, in_folder):
-    result = run(
-        resolve(of_this_module(composed("task=iot_tiny"), "optimizer", "Recording")), in_folder / "out"
-    )
+    cfg = of_this_module(composed("model=lexical", "task=iot_tiny"), "optimizer", "Recording")
+    result = run(resolve(cfg), in_folder / "out")
     tested = set(read_rows(result.folder / "predictions.csv")["sample_id"])
     assert len(Recording.seen["train"]) == 16
     assert len(Recording.seen["validation"]) == 8
@@ -208,9 +207,8 @@ def test_an_optimizer_never_sees_the_test_split(composed, in_folder):
 def test_the_seed_decides_the_order(composed, in_folder):
     orders = []
     for seed in (0, 1):
-        cfg = of_this_module(
-            composed("task=iot_tiny", f"seed={seed}", "tracking=off"), "optimizer", "Recording"
-        )
+        cfg = composed("model=lexical", "task=iot_tiny", f"seed={seed}", "tracking=off")
+        cfg = of_this_module(cfg, "optimizer", "Recording")
         run(resolve(cfg), in_folder / "out")
         orders.append(Recording.seen["train"])
     assert orders[0] != orders[1]
@@ -360,9 +358,9 @@ def test_dspys_own_cache_is_off(numbered, monkeypatch):
 
 
 def test_a_real_model_answers_a_repeated_run_alike(experiment):
-    tiny = ("model=tiny-gpt2", "model.weights=random", "task=iot_tiny", "limit=2", "tracking=off")
-    first = read_rows(experiment(*tiny).folder / "predictions.csv")
-    again = read_rows(experiment(*tiny).folder / "predictions.csv")
+    tiny = ("model.weights=random", "task=iot_tiny", "limit=2", "tracking=off")
+    first = read_rows(experiment(*tiny, model="tiny-gpt2").folder / "predictions.csv")
+    again = read_rows(experiment(*tiny, model="tiny-gpt2").folder / "predictions.csv")
     assert (set(first["cached"]), set(again["cached"])) == ({0}, {1})
     same = [name for name in COLUMNS if name not in ("latency_ms", "cached")]
     assert first[same].equals(again[same])

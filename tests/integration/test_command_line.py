@@ -93,7 +93,9 @@ def test_an_interrupted_sweep_says_what_was_done(tmp_path, slow):
 
 
 def test_several_starts_at_once_share_a_fresh_store(tmp_path):
-    processes = [start(tmp_path, "task=iot_tiny", f"seed={seed}", "limit=1") for seed in range(4)]
+    processes = [
+        start(tmp_path, "model=lexical", "task=iot_tiny", f"seed={seed}", "limit=1") for seed in range(4)
+    ]
     for process in processes:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -120,7 +122,7 @@ def test_a_sweep_loads_a_models_weights_once(tmp_path):
 
 
 def test_the_wheel_works_outside_the_checkout(tmp_path):
-    """The wheel's own files, unpacked elsewhere, carry the configs, the data and Hydra's door."""
+    """The wheel's own files, unpacked elsewhere, carry the configs, the data, the model and Hydra's door."""
     pytest.importorskip("build")
     pytest.importorskip("hatchling")
     root = Path(__file__).parents[2]
@@ -140,6 +142,7 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
     )
     assert built.returncode == 0, built.stderr
     [wheel] = (tmp_path / "dist").glob("*.whl")
+    assert wheel.stat().st_size <= 16_000_000
     site = tmp_path / "site"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
     code = (
@@ -148,7 +151,7 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
         "from tiltyard.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "-m", "task=iot_tiny", "optimizer=none,bootstrap", "limit=1"],
+        [sys.executable, "-c", code, "-m", "model=lexical,embedded", "task=iot_tiny", "limit=1"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

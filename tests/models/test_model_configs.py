@@ -12,7 +12,7 @@ from tiltyard.signatures import check_node
 LOCAL = [
     path for path in sorted((config_folder() / "model").glob("*.yaml")) if "transformers" in path.read_text()
 ]
-TINY = config_folder() / "model" / "tiny-gpt2.yaml"
+OTHERS = [config_folder() / "model" / f"{name}.yaml" for name in ("embedded", "tiny-gpt2")]
 HARDWARE = sorted((config_folder() / "hardware").glob("*.yaml"))
 
 
@@ -25,7 +25,7 @@ def node(path: Path, group: str):
     return OmegaConf.to_container(whole[group], resolve=True)
 
 
-@pytest.mark.parametrize("path", [*LOCAL, TINY], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*LOCAL, *OTHERS], ids=lambda path: path.stem)
 def test_a_shipped_model_lists_every_option_with_a_command(path):
     values = node(path, "model")
     options = set(signature(get_object(values["_target_"])).parameters)
