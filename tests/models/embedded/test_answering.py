@@ -4,6 +4,7 @@ import dspy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from readings import with_reading
 
 from tiltyard.models.embedded.answering import (
     DEMONSTRATIONS,
@@ -18,7 +19,7 @@ from tiltyard.models.embedded.answering import (
 )
 from tiltyard.models.embedded.conventions import LEVELS, Convention, combined
 from tiltyard.models.embedded.draw import Draw
-from tiltyard.models.embedded.questions import KINDS, ask, with_reading
+from tiltyard.models.embedded.questions import KINDS, ask
 
 SEEDS = st.integers(0, 10_000)
 KIND = st.sampled_from(list(KINDS))

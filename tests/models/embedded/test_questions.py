@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from readings import with_reading
 
 from tiltyard.models.embedded.conventions import LEVELS, Convention
 from tiltyard.models.embedded.draw import Draw
@@ -11,7 +12,6 @@ from tiltyard.models.embedded.questions import (
     SUBJECTS,
     UNKNOWN,
     ask,
-    with_reading,
 )
 from tiltyard.models.embedded.vocabulary import TEAMS
 

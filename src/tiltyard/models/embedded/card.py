@@ -149,14 +149,27 @@ def _training_text(training: Mapping[str, Any] | None) -> str:
         "Tokens": f"{training['tokens']:,} in {training['episodes']:,} episodes, each seen once",
         "Stages": "; ".join(["the mixture of all abilities", *(f"answers alone in {one}" for one in stages)]),
         "Learning rate": _learning_rate(settings),
-        "Loss": "cross entropy on answers that follow from the context, plus a tenth of that on all tokens",
+        "Loss": _loss(settings),
         "Last loss": f"{losses['answer']:.4f} on answers, {losses['all']:.4f} on all tokens",
         "Time": _duration(training["seconds"]),
         "Hardware": f"{training['hardware']} (threads: {training['threads']})",
         "Seed": str(settings["seed"]),
         "Versions": versions,
     }
+    if remark := training.get("remark"):
+        rows["Remark"] = remark
     return _table(["", ""], [list(row) for row in rows.items()])
+
+
+def _loss(settings: Mapping[str, Any]) -> str:
+    """The loss, as far as the settings are recorded."""
+    text = "cross entropy on answers that follow from the context"
+    if "context_weight" in settings:
+        text += f", plus {settings['context_weight']:g} times that on all tokens"
+    if settings.get("late", 1) < 1:
+        late = round(settings["late"] * settings["steps"])
+        text += f" ({settings['late_context_weight']:g} times from step {late:,} on)"
+    return text
 
 
 def _learning_rate(settings: Mapping[str, Any]) -> str:

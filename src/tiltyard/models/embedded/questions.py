@@ -10,14 +10,16 @@ for what is not stated.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tiltyard.models.embedded.conventions import DATES, NAMES, OPTIONS, House, limit_of, written
 from tiltyard.models.embedded.draw import Draw
 from tiltyard.models.embedded.vocabulary import (
+    ASKED,
     FINDINGS,
     ITEMS,
     ROLES,
+    SAID,
     SENSORS,
     SYMPTOMS,
     TEAMS,
@@ -96,16 +98,7 @@ def _amount(draw: Draw) -> Question:
     rows, years = _entities(draw, ITEMS, draw.one((2, 3, 4))), _years(draw)
     cells = _table(draw, rows, years, _number)
     row, year = draw.one(rows), draw.one(years)
-    asked = draw.item(
-        (
-            "What was {row} in {year}?",
-            "How much was {row} in {year}?",
-            "Give {row} for {year}.",
-            "State the {row} of {year}.",
-            "What did {row} come to in {year}?",
-            "In {year}, what was {row}?",
-        )
-    )
+    asked = draw.item(ASKED["amount"])
     if draw.chance(0.12):
         missing = next(entity for entity in iter(lambda: _entity(draw, ITEMS), None) if entity not in rows)
         return Question(
@@ -120,15 +113,7 @@ def _sum(draw: Draw) -> Question:
     rows, years = _entities(draw, ITEMS, draw.one((2, 3))), [str(draw.rng.randint(2001, 2029))]
     cells = _table(draw, rows, years, lambda draw: draw.number(10, 99))
     one, other = draw.sample(rows, 2)
-    asked = draw.item(
-        (
-            "What are {one} and {other} together?",
-            "Add {one} and {other}.",
-            "What is {one} plus {other}?",
-            "How much do {one} and {other} make?",
-            "Give the sum of {one} and {other}.",
-        )
-    )
+    asked = draw.item(ASKED["sum"])
     total = int(cells[one, years[0]]) + int(cells[other, years[0]])
     return Question("sum", asked.format(one=one, other=other), _shown(cells, rows, years), str(total), "sums")
 
@@ -139,15 +124,7 @@ def _growth(draw: Draw) -> Question:
         years = [years[0], str(int(years[0]) + 1)]
     cells = _table(draw, rows, years, lambda draw: draw.number(10, 999))
     row = draw.one(rows)
-    asked = draw.item(
-        (
-            "Did {row} grow?",
-            "Was {row} higher in {last} than in {first}?",
-            "Has {row} increased?",
-            "Did {row} rise from {first} to {last}?",
-            "Is {row} larger in {last}?",
-        )
-    )
+    asked = draw.item(ASKED["growth"])
     label = "yes" if int(cells[row, years[1]]) > int(cells[row, years[0]]) else "no"
     question = asked.format(row=row, first=years[0], last=years[1])
     return Question("growth", question, _shown(cells, rows, years), label, label)
@@ -156,27 +133,10 @@ def _growth(draw: Draw) -> Question:
 def _dose(draw: Draw) -> Question:
     drugs = [draw.word() for _ in range(draw.one((1, 2, 3)))]
     doses = [draw.one((draw.number(1, 99, 1), draw.number(5, 950), draw.number(1, 99, 1))) for _ in drugs]
-    takes = draw.item(
-        (
-            "{dose} mg of {drug}",
-            "{drug} {dose} mg",
-            "{drug} at {dose} mg",
-            "{dose} mg {drug}",
-            "{drug}: {dose} mg",
-        )
-    )
+    takes = draw.item(SAID["dose"])
     listed = ", ".join(takes.format(drug=drug, dose=dose) for drug, dose in zip(drugs, doses, strict=True))
     context = f"{draw.name()}, age {draw.rng.randint(18, 90)}, {draw.item(SYMPTOMS)}. Takes {listed}."
-    asked = draw.item(
-        (
-            "What dose of {drug} does the patient take?",
-            "How much {drug} is taken?",
-            "Give the dose of {drug}.",
-            "What is the dose of {drug}?",
-            "How many mg of {drug}?",
-            "State the {drug} dose.",
-        )
-    )
+    asked = draw.item(ASKED["dose"])
     if draw.chance(0.12):
         return Question("dose", asked.format(drug=draw.word()), context, UNKNOWN, UNKNOWN)
     place = draw.rng.randrange(len(drugs))
@@ -192,15 +152,7 @@ def _verdict(draw: Draw) -> Question:
         for drug, label, symptom in zip(drugs, labels, symptoms, strict=True)
     ]
     place = draw.rng.randrange(len(drugs))
-    asked = draw.item(
-        (
-            "Does {drug} lower {symptom}?",
-            "Does {drug} help against {symptom}?",
-            "Is {symptom} reduced by {drug}?",
-            "Does {drug} work against {symptom}?",
-            "Can {drug} reduce {symptom}?",
-        )
-    )
+    asked = draw.item(ASKED["verdict"])
     context = " ".join(said)
     question = asked.format(drug=drugs[place], symptom=symptoms[place])
     return Question("verdict", question, context, labels[place], labels[place])
@@ -213,16 +165,7 @@ def _reading(draw: Draw) -> Question:
     ]
     lines = [f"{sensor} {value} {unit}" for sensor, value in zip(sensors, values, strict=True)]
     place = draw.rng.randrange(len(sensors))
-    asked = draw.item(
-        (
-            "What did the {sensor} read?",
-            "What is the reading of the {sensor}?",
-            "Give the value of the {sensor}.",
-            "Which value did the {sensor} show?",
-            "State the {sensor} reading.",
-            "What does the log say for the {sensor}?",
-        )
-    )
+    asked = draw.item(ASKED["reading"])
     return Question(
         "reading", asked.format(sensor=sensors[place]), "\n".join(lines), values[place], "readings"
     )
@@ -234,15 +177,7 @@ def _level(draw: Draw) -> Question:
     limit = draw.number(20, 90)
     lines = [f"limit {limit}", *(f"{sensor} {value}" for sensor, value in zip(sensors, values, strict=True))]
     place = draw.rng.randrange(len(sensors))
-    asked = draw.item(
-        (
-            "Is the {sensor} high or normal?",
-            "What is the level of the {sensor}?",
-            "Is the level of the {sensor} high?",
-            "Which level has the {sensor}?",
-            "How is the {sensor}, high or normal?",
-        )
-    )
+    asked = draw.item(ASKED["level"])
     level = "high" if int(values[place]) >= int(limit) else "normal"
     return Question(
         "level",
@@ -260,52 +195,20 @@ def _date(draw: Draw) -> Question:
     lines = []
     for thing in things:
         dates.append(draw.date())
-        said = draw.item(
-            (
-                "{date} {thing} failed",
-                "{date}: {thing} stopped",
-                "{thing} down since {date}",
-                "{thing} fault on {date}",
-                "{date} fault of {thing}",
-            )
-        )
+        said = draw.item(SAID["date"])
         lines.append(said.format(date=dates[-1], thing=thing))
     place = draw.rng.randrange(len(things))
-    asked = draw.item(
-        (
-            "When did the {thing} fail?",
-            "On which date did the {thing} fail?",
-            "Give the date of the {thing} fault.",
-            "When was the {thing} fault?",
-            "Since when is the {thing} down?",
-        )
-    )
+    asked = draw.item(ASKED["date"])
     return Question("date", asked.format(thing=things[place]), "\n".join(lines), dates[place], DATES)
 
 
 def _person(draw: Draw) -> Question:
     roles = draw.sample(ROLES, draw.one((1, 2, 3)))
     names = [draw.name() for _ in roles]
-    said = draw.item(
-        (
-            "{role}: {name}",
-            "The {role} is {name}.",
-            "{name} ({role})",
-            "{role} {name}",
-            "{name} is the {role}.",
-        )
-    )
+    said = draw.item(SAID["person"])
     context = "\n".join(said.format(role=role, name=name) for role, name in zip(roles, names, strict=True))
     place = draw.rng.randrange(len(roles))
-    asked = draw.item(
-        (
-            "Who is the {role}?",
-            "What is the name of the {role}?",
-            "Name the {role}.",
-            "Give the name of the {role}.",
-            "Which name has the {role}?",
-        )
-    )
+    asked = draw.item(ASKED["person"])
     return Question("person", asked.format(role=roles[place]), context, names[place], NAMES)
 
 
@@ -313,24 +216,8 @@ def _team(draw: Draw) -> Question:
     team = draw.one(tuple(TEAMS))
     thing = _entity(draw, THINGS)
     complaint = draw.item(TEAMS[team])
-    said = draw.item(
-        (
-            "Ticket about a {thing}: {complaint}",
-            "{complaint} It is about my {thing}.",
-            "{thing}: {complaint}",
-            "I bought a {thing}. {complaint}",
-            "{complaint} ({thing})",
-        )
-    )
-    asked = draw.item(
-        (
-            "Which team takes this ticket?",
-            "Who should handle this ticket?",
-            "Where does the ticket go?",
-            "To which team does it belong?",
-            "Which team is this for?",
-        )
-    )
+    said = draw.item(SAID["team"])
+    asked = draw.item(ASKED["team"])
     return Question("team", asked, said.format(thing=thing, complaint=complaint), team, team)
 
 
@@ -339,15 +226,7 @@ def _count(draw: Draw) -> Question:
     counts = [draw.one((draw.number(2, 99), draw.number(1000, 9999))) for _ in things]
     listed = ", ".join(f"{thing} x {count}" for thing, count in zip(things, counts, strict=True))
     context = f"{draw.name()} ordered: {listed}."
-    asked = draw.item(
-        (
-            "How many of {thing} were ordered?",
-            "What number of {thing}?",
-            "Count of {thing}?",
-            "How often was {thing} ordered?",
-            "Give the count of {thing}.",
-        )
-    )
+    asked = draw.item(ASKED["count"])
     place = draw.rng.randrange(len(things))
     return Question("count", asked.format(thing=things[place]), context, counts[place], "counts")
 
@@ -355,24 +234,8 @@ def _count(draw: Draw) -> Question:
 def _option(draw: Draw) -> Question:
     things = _entities(draw, THINGS, draw.one((3, 4)))
     chosen = draw.one(things)
-    said = draw.item(
-        (
-            "The {thing} is broken.",
-            "Something is wrong with the {thing}.",
-            "My {thing} has a fault.",
-            "There is a problem with the {thing}.",
-            "The {thing} does not work.",
-        )
-    )
-    asked = draw.item(
-        (
-            "What is broken?",
-            "Which thing has a fault?",
-            "What does not work?",
-            "What is the ticket about?",
-            "Which one has the problem?",
-        )
-    )
+    said = draw.item(SAID["option"])
+    asked = draw.item(ASKED["option"])
     lettered = " ".join(f"{letter}. {thing}" for letter, thing in zip("ABCD", things, strict=False))
     context = f"{said.format(thing=chosen)} {draw.name()} asks for help."
     letter = "ABCD"[things.index(chosen)]
@@ -435,10 +298,3 @@ def ask(draw: Draw, kind: str) -> Question:
         kind: A key of :data:`KINDS`.
     """
     return KINDS[kind](draw)
-
-
-def with_reading(question: Question, reading: str) -> Question:
-    """The same question about a level, with another reading in its context."""
-    context = question.context.replace(f" {question.reading}", f" {reading}")
-    level = "high" if float(reading) >= float(question.limit) else "normal"
-    return replace(question, context=context, reading=reading, answer=level, subject=level)

@@ -4,8 +4,8 @@
     >>> train(settings, partial(training_episode, seed=0), Path("trained"))
     PosixPath('trained/model')
 
-The loss of a batch is the mean over the tokens of its answers, plus a tenth of the mean over all tokens. All
-that a training decides by chance follows from its seed, and nothing after the first weights depends on a
+The loss of a batch is the mean over the tokens of its answers, plus a small share of that over all tokens.
+All that a training decides by chance follows from its seed, and nothing after the first weights depends on a
 random state: the stream of episodes has a place for each step.
 """
 

@@ -198,3 +198,133 @@ FINDINGS = {
 }
 
 ROLES = ("doctor", "nurse", "patient", "caller", "owner", "agent", "author", "driver", "guest", "clerk")
+
+ASKED: dict[str, tuple[str, ...]] = {
+    "amount": (
+        "What was {row} in {year}?",
+        "How much was {row} in {year}?",
+        "Give {row} for {year}.",
+        "State the {row} of {year}.",
+        "What did {row} come to in {year}?",
+        "In {year}, what was {row}?",
+    ),
+    "sum": (
+        "What are {one} and {other} together?",
+        "Add {one} and {other}.",
+        "What is {one} plus {other}?",
+        "How much do {one} and {other} make?",
+        "Give the sum of {one} and {other}.",
+    ),
+    "growth": (
+        "Did {row} grow?",
+        "Was {row} higher in {last} than in {first}?",
+        "Has {row} increased?",
+        "Did {row} rise from {first} to {last}?",
+        "Is {row} larger in {last}?",
+    ),
+    "dose": (
+        "What dose of {drug} does the patient take?",
+        "How much {drug} is taken?",
+        "Give the dose of {drug}.",
+        "What is the dose of {drug}?",
+        "How many mg of {drug}?",
+        "State the {drug} dose.",
+    ),
+    "verdict": (
+        "Does {drug} lower {symptom}?",
+        "Does {drug} help against {symptom}?",
+        "Is {symptom} reduced by {drug}?",
+        "Does {drug} work against {symptom}?",
+        "Can {drug} reduce {symptom}?",
+    ),
+    "reading": (
+        "What did the {sensor} read?",
+        "What is the reading of the {sensor}?",
+        "Give the value of the {sensor}.",
+        "Which value did the {sensor} show?",
+        "State the {sensor} reading.",
+        "What does the log say for the {sensor}?",
+    ),
+    "level": (
+        "Is the {sensor} high or normal?",
+        "What is the level of the {sensor}?",
+        "Is the level of the {sensor} high?",
+        "Which level has the {sensor}?",
+        "How is the {sensor}, high or normal?",
+    ),
+    "date": (
+        "When did the {thing} fail?",
+        "On which date did the {thing} fail?",
+        "Give the date of the {thing} fault.",
+        "When was the {thing} fault?",
+        "Since when is the {thing} down?",
+    ),
+    "person": (
+        "Who is the {role}?",
+        "What is the name of the {role}?",
+        "Name the {role}.",
+        "Give the name of the {role}.",
+        "Which name has the {role}?",
+    ),
+    "team": (
+        "Which team takes this ticket?",
+        "Who should handle this ticket?",
+        "Where does the ticket go?",
+        "To which team does it belong?",
+        "Which team is this for?",
+    ),
+    "count": (
+        "How many of {thing} were ordered?",
+        "What number of {thing}?",
+        "Count of {thing}?",
+        "How often was {thing} ordered?",
+        "Give the count of {thing}.",
+    ),
+    "option": (
+        "What is broken?",
+        "Which thing has a fault?",
+        "What does not work?",
+        "What is the ticket about?",
+        "Which one has the problem?",
+    ),
+}
+"""How each kind of question is asked."""
+
+SAID: dict[str, tuple[str, ...]] = {
+    "dose": (
+        "{dose} mg of {drug}",
+        "{drug} {dose} mg",
+        "{drug} at {dose} mg",
+        "{dose} mg {drug}",
+        "{drug}: {dose} mg",
+    ),
+    "date": (
+        "{date} {thing} failed",
+        "{date}: {thing} stopped",
+        "{thing} down since {date}",
+        "{thing} fault on {date}",
+        "{date} fault of {thing}",
+    ),
+    "person": (
+        "{role}: {name}",
+        "The {role} is {name}.",
+        "{name} ({role})",
+        "{role} {name}",
+        "{name} is the {role}.",
+    ),
+    "team": (
+        "Ticket about a {thing}: {complaint}",
+        "{complaint} It is about my {thing}.",
+        "{thing}: {complaint}",
+        "I bought a {thing}. {complaint}",
+        "{complaint} ({thing})",
+    ),
+    "option": (
+        "The {thing} is broken.",
+        "Something is wrong with the {thing}.",
+        "My {thing} has a fault.",
+        "There is a problem with the {thing}.",
+        "The {thing} does not work.",
+    ),
+}
+"""How its context says what is asked for, where that varies."""
