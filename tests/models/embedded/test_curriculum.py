@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiltyard.models.embedded.curriculum import MIXTURE, training_episode
+from tiltyard.models.embedded.curriculum import FIRST, FIRST_SHARE, MIXTURE, training_episode
 
 
 @settings(deadline=None)
@@ -26,10 +26,18 @@ def test_each_episode_has_something_to_learn_or_a_demonstration_that_has():
 
 
 def test_all_abilities_are_trained():
-    found = Counter(training_episode(index, seed=0).ability.split("/")[0] for index in range(800))
+    places = range(FIRST.stop, FIRST.stop + 800)
+    found = Counter(training_episode(index, seed=0).ability.split("/")[0] for index in places)
     assert {"reflect", "curate", "propose", "judge"} < set(found)
     assert sum(share for share, _ in MIXTURE.values()) > 0.99
     answered = sum(
         count for name, count in found.items() if name not in ("reflect", "curate", "propose", "judge")
     )
     assert abs(answered / 800 - MIXTURE["answer"][0]) < 0.08
+
+
+def test_the_first_places_answer():
+    found = [training_episode(index, seed=0).ability for index in range(300)]
+    assert sum(
+        ability.split("/")[-1] in ("plain", "playbook", "demonstrations") for ability in found
+    ) > 300 * (FIRST_SHARE - 0.05)

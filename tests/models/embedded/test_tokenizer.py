@@ -66,8 +66,13 @@ def test_the_same_texts_give_the_same_tokenizer(tokenizer):
 
 def test_each_digit_is_a_token_wherever_it_stands(loaded):
     for text in ("2024", "x2024", "revenue 2024.", "(2024)", "\n2024"):
-        tokens = [loaded.decode([one]) for one in loaded(text)["input_ids"]]
+        tokens = [loaded.decode([one]).strip() for one in loaded(text)["input_ids"]]
         assert [token for token in tokens if any(map(str.isdigit, token))] == ["2", "0", "2", "4"]
+
+
+def test_a_word_is_the_same_tokens_within_a_line_and_at_the_start_of_one(loaded):
+    within, line = loaded("it is 412 bar")["input_ids"], loaded("is\n412 bar")["input_ids"]
+    assert within[-5:] == line[-5:]
 
 
 def test_frequent_words_are_fewer_tokens_than_letters(loaded):

@@ -127,7 +127,7 @@ def curating(draw: Draw, change: str | None = None) -> Episode:
 
 
 def _curation(draw: Draw, change: str | None) -> Turn:
-    change = change or draw.one(("add", "add", "update", "none"))
+    change = change or draw.one(("add", "add", "update", "update", "none"))
     subjects = sorted({*SUBJECTS.values(), *(label for labels in LABELS.values() for label in labels)})
     chosen = draw.sample(subjects, draw.rng.choice((1, 2, 4, 7, 10)))
     rule = draw_convention(draw, chosen[0])

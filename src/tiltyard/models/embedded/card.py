@@ -15,7 +15,7 @@ from tiltyard.files import write_text
 from tiltyard.models.embedded.answering import BOTH, DEMONSTRATIONS, PLAIN, PLAYBOOK
 from tiltyard.models.embedded.cases import CHOOSE
 from tiltyard.models.embedded.conventions import PHRASINGS, RESERVED_PAIRS
-from tiltyard.models.embedded.curriculum import MIXTURE, STAGES, Stage
+from tiltyard.models.embedded.curriculum import FIRST, FIRST_SETTINGS, FIRST_SHARE, MIXTURE
 from tiltyard.models.embedded.held_out import REPHRASED, UNRELATED, WITHOUT, proportion
 from tiltyard.models.embedded.held_out_chains import EMPTY, FILLED
 from tiltyard.models.embedded.questions import KINDS
@@ -114,20 +114,12 @@ def _places_read(training: Mapping[str, Any]) -> int:
     return int(training["episodes"]) + int(training.get("episodes_skipped", 0))
 
 
-def _stages_read(training: Mapping[str, Any]) -> list[tuple[Stage, range]]:
-    """The stages of the curriculum that a training came to, each with the places that it read of it."""
-    read = _places_read(training)
-    cut = [(stage, range(stage.places.start, min(stage.places.stop, read))) for stage in STAGES]
-    return [(stage, places) for stage, places in cut if places]
-
-
 def _answering_share(training: Mapping[str, Any] | None) -> float:
     """The share of the episodes that answer a question, of those that were read where that is recorded."""
     mixed = MIXTURE["answer"][0] / sum(share for share, _ in MIXTURE.values())
     if training is None or not (read := _places_read(training)):
         return mixed
-    more = sum(len(places) * stage.share for stage, places in _stages_read(training))
-    return mixed + (1 - mixed) * more / read
+    return mixed + (1 - mixed) * FIRST_SHARE * min(read, FIRST.stop) / read
 
 
 def _training_text(training: Mapping[str, Any] | None) -> str:
@@ -139,15 +131,14 @@ def _training_text(training: Mapping[str, Any] | None) -> str:
         longest = f"{settings['short_tokens']:,} tokens"
         short = f"; the first {settings['short_steps']:,} on episodes of at most {longest}"
     versions = ", ".join(f"{name} {number}" for name, number in training["versions"].items())
-    stages = [
-        f"{100 * stage.share:.0f}% of episodes {places.start:,} to {places.stop - 1:,} "
-        f"({', '.join(f'{_COLUMNS[name]} {weight}' for name, weight in stage.settings.items())})"
-        for stage, places in _stages_read(training)
-    ]
+    settings_told = ", ".join(f"{_COLUMNS[name]} {weight}" for name, weight in FIRST_SETTINGS.items())
+    first = min(_places_read(training), FIRST.stop)
     rows = {
-        "Steps": f"{training['steps']:,} of AdamW{short}",
+        "Steps": f"{training['steps']:,}{short}",
+        "Optimizer": "Muon for the matrices inside the layers, AdamW for the rest",
         "Tokens": f"{training['tokens']:,} in {training['episodes']:,} episodes, each seen once",
-        "Stages": "; ".join(["the mixture of all abilities", *(f"answers alone in {one}" for one in stages)]),
+        "Curriculum": f"answers in {100 * FIRST_SHARE:.0f}% of the first {first:,} episodes "
+        f"({settings_told}), then the mixture of all abilities",
         "Learning rate": _learning_rate(settings),
         "Loss": _loss(settings),
         "Last loss": f"{losses['answer']:.4f} on answers, {losses['all']:.4f} on all tokens",
@@ -166,25 +157,19 @@ def _loss(settings: Mapping[str, Any]) -> str:
     text = "cross entropy on answers that follow from the context"
     if "context_weight" in settings:
         text += f", plus {settings['context_weight']:g} times that on all tokens"
-    if settings.get("late", 1) < 1:
-        late = round(settings["late"] * settings["steps"])
-        text += f" ({settings['late_context_weight']:g} times from step {late:,} on)"
+    if settings.get("context_steps", settings["steps"]) < settings["steps"]:
+        text += f" ({settings['late_context_weight']:g} times after step {settings['context_steps']:,})"
     return text
 
 
 def _learning_rate(settings: Mapping[str, Any]) -> str:
     """The learning rate's way, as far as the settings are recorded."""
-    if not {"learning_rate", "warmup", "fall", "restart", "restart_rate", "steps"} <= settings.keys():
+    if not {"learning_rate", "warmup", "decay_steps"} <= settings.keys():
         return "not recorded"
-    steps, falls = settings["steps"], round(settings["fall"] * settings["steps"])
-    text = (
-        f"{settings['learning_rate']:g} after {settings['warmup']:,} steps, then along a cosine towards a "
-        f"tenth of that at step {falls:,}"
+    return (
+        f"{settings['learning_rate']:g} after {settings['warmup']:,} steps; over the last "
+        f"{settings['decay_steps']:,} along a line to zero"
     )
-    if restart := round(settings["restart"] * steps):
-        anew = f"{settings['restart_rate']:g}"
-        text += f"; at step {restart:,} set anew to {anew}, then to a tenth of that at the end"
-    return text
 
 
 def _ran_on(evaluation: Mapping[str, Any]) -> str:

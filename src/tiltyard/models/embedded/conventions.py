@@ -25,123 +25,129 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from tiltyard.models.embedded.draw import Draw
+from tiltyard.models.embedded.phrasing import phrasings
 
 NUMBERS = ("amounts", "sums", "doses", "readings", "counts")
 """Subjects whose answers are numbers."""
 OPTIONS, NAMES, DATES, LEVELS = "options", "names", "dates", "levels"
 
 PHRASINGS: dict[str, tuple[str, ...]] = {
-    "whole": (
+    "whole": phrasings(
         "Round {subject} to whole numbers.",
-        "Give {subject} as whole numbers, rounded.",
+        "<Give|Write|State|Show> {subject} as <rounded whole numbers|whole numbers, rounded>.",
         "No decimals in {subject}; round them.",
-        "{Subject} are rounded to the nearest whole number.",
-        "Use rounded whole numbers for {subject}.",
-        "Drop the decimals of {subject} by rounding.",
+        "{Subject} are rounded to <whole numbers|the nearest whole number>.",
+        "Use <rounded whole|rounded> numbers for {subject}.",
+        "<Drop|Remove|Leave out> the decimals of {subject} by rounding.",
     ),
-    "tenth": (
+    "tenth": phrasings(
         "Write {subject} with one decimal.",
-        "Give {subject} to one decimal place.",
-        "{Subject} have exactly one decimal.",
-        "Show one digit after the point in {subject}.",
-        "Use one decimal for {subject}.",
-        "Round {subject} to one decimal place.",
+        "<Write|Give|Show|State> {subject} <with|to> one decimal<| place>.",
+        "{Subject} have <one|exactly one> decimal.",
+        "Show one <digit|decimal> after the point in {subject}.",
+        "Use <one|exactly one> decimal for {subject}.",
+        "Round {subject} to one decimal<| place>.",
     ),
-    "commas": (
+    "commas": phrasings(
         "Put commas between thousands in {subject}.",
-        "Write {subject} with commas for thousands.",
-        "{Subject} have thousands separated by commas.",
-        "Separate thousands in {subject} with a comma.",
-        "Use a comma for each thousand in {subject}.",
-        "In {subject}, group digits by comma.",
+        "<Put|Use|Write> commas <between|for> thousands in {subject}.",
+        "<Write|Give|Show|State> {subject} with commas <between|for> thousands.",
+        "{Subject} have <thousands separated by commas|commas between thousands>.",
+        "Separate thousands in {subject} with <a comma|commas>.",
+        "In {subject}, <group digits by comma|put commas between thousands>.",
+        "Use a comma for <each|every> thousand in {subject}.",
     ),
-    "before": (
+    "before": phrasings(
         "Write {value} before {subject}.",
-        "Put {value} in front of {subject}.",
-        "{Subject} begin with {value}.",
-        "Begin {subject} with the word {value}.",
-        "{Subject} have {value} before the number.",
-        "Start {subject} with {value}.",
+        "<Write|Put|Place|Set> {value} <before|in front of> {subject}.",
+        "<Begin|Start> {subject} with <|the word >{value}.",
+        "{Subject} <begin|start> with <|the word >{value}.",
+        "{Subject} have {value} <before|in front of> the number.",
+        "The word {value} <stands|comes|goes> <before|in front of> {subject}.",
     ),
-    "after": (
+    "after": phrasings(
         "Write {value} after {subject}.",
-        "Put {value} behind {subject}.",
-        "{Subject} end with {value}.",
-        "End {subject} with the word {value}.",
-        "{Subject} have {value} after the number.",
+        "<Write|Put|Place|Set> {value} <after|behind> {subject}.",
+        "<End|Finish> {subject} with <|the word >{value}.",
+        "{Subject} <end|finish> with <|the word >{value}.",
+        "{Subject} have {value} <after|behind> the number.",
+        "The word {value} <stands|comes|goes> <after|behind> {subject}.",
         "Add {value} to the end of {subject}.",
     ),
-    "bracket": (
+    "bracket": phrasings(
         "Answer options with the letter in brackets.",
-        "Put brackets around the letter of an option.",
-        "The letter of an option stands in brackets.",
-        "For options write the letter within brackets.",
-        "Options: give the letter in brackets.",
-        "Write an option's letter between brackets.",
+        "Put brackets around the letter of <an|the> option.",
+        "The letter of an option <stands|goes|is> <in|between> brackets.",
+        "For options <write|give> the letter <in|within|between> brackets.",
+        "Options: <write|give> the letter <in|within|between> brackets.",
+        "<Write|Give> an option's letter <in|within|between> brackets.",
     ),
-    "small": (
+    "small": phrasings(
         "Answer options with the letter in lower case.",
-        "Use a small letter for options.",
-        "The letter of an option is a small one.",
-        "For options write a lower-case letter.",
-        "Options: give the small letter.",
-        "Write an option's letter in lower case.",
+        "Use a <small|lower-case> letter for options.",
+        "The letter of an option is a <small|lower-case> one.",
+        "For options <write|give> <a|the> <small|lower-case> letter.",
+        "Options: <write|give> the <small letter|lower-case letter|letter in lower case>.",
+        "<Write|Give> an option's letter in lower case.",
     ),
-    "text": (
+    "text": phrasings(
         "Answer options with their text, not the letter.",
-        "Write the words of the option, without its letter.",
-        "For options give the text alone.",
-        "Name the option by its text.",
-        "Options: write out the text.",
-        "Give an option's words and no letter.",
+        "<Write|Give> the <text|words> of <an|the> option, <not its letter|without its letter>.",
+        "For options <write|give> the <text|words> alone.",
+        "Name <an|the> option by its <text|words>.",
+        "Options: <write|give> the <text|words>, <no letter|not the letter>.",
+        "<Write|Give> an option's <text|words> and no letter.",
     ),
-    "both": (
+    "both": phrasings(
         "Answer options with the letter, a colon and the text.",
-        "Write letter and text of the option with a colon between.",
-        "For options give the letter and then the text.",
-        "Options: letter, colon, text.",
-        "Give both the letter and the text of an option.",
-        "Write an option as its letter, a colon and its words.",
+        "<Write|Give> letter and <text|words> of <an|the> option with a colon between.",
+        "For options <write|give> the letter<, a colon and| and then> the <text|words>.",
+        "Options: letter, colon, <text|words>.",
+        "<Write|Give> both the letter and the <text|words> of an option.",
+        "<Write|Give> an option as its letter, a colon and its <text|words>.",
     ),
-    "surname": (
+    "surname": phrasings(
         "Write names with the family name first and a comma.",
-        "Put the family name first in names, then a comma.",
-        "Names begin with the family name and a comma.",
-        "Give names as family name, comma, first name.",
-        "In names the family name comes first, with a comma.",
-        "Names: family name, then the first name.",
+        "<Put|Write|Give> the family name first in names, <then|and> a comma.",
+        "Names <begin|start> with the family name<| and a comma>.",
+        "<Give|Write|Show> names as family name, comma, first name.",
+        "In names the family name <comes|goes|stands> first<|, with a comma>.",
+        "Names: <the |>family name, then the first name.",
     ),
-    "dots": (
+    "dots": phrasings(
         "Write dates as day.month.year.",
-        "Dates are given as day.month.year.",
-        "Use day.month.year for dates.",
-        "Give dates with dots, the day first.",
+        "<Write|Give|Show|State> <dates|a date|every date> as day.month.year.",
+        "Dates are <given|written|shown> as day.month.year.",
+        "Use day.month.year for <dates|a date|every date>.",
+        "<Write|Give|Show> dates with dots, the day first.",
         "Dates: the day first, with dots.",
-        "Put dots in dates and begin with the day.",
+        "Put dots in dates and <begin|start> with the day.",
     ),
-    "slashes": (
+    "slashes": phrasings(
         "Write dates as month/day/year.",
-        "Dates are given as month/day/year.",
-        "Use month/day/year for dates.",
-        "Give dates with slashes, the month first.",
+        "<Write|Give|Show|State> <dates|a date|every date> as month/day/year.",
+        "Dates are <given|written|shown> as month/day/year.",
+        "Use month/day/year for <dates|a date|every date>.",
+        "<Write|Give|Show> dates with slashes, the month first.",
         "Dates: the month first, with slashes.",
-        "Put slashes in dates and begin with the month.",
+        "Put slashes in dates and <begin|start> with the month.",
     ),
-    "say": (
+    "say": phrasings(
         "Write {value} instead of {subject}.",
-        "Say {value} where you would say {subject}.",
-        "Use {value} for {subject}.",
-        "{Subject} is written {value} here.",
+        "<Write|Say|Put|Use> {value} <instead of|in place of|for> {subject}.",
+        "<Write|Say> {value} where you would <write|say> {subject}.",
+        "{Subject} is <written|called> {value}<| here>.",
         "The word for {subject} is {value}.",
-        "Replace {subject} by {value}.",
+        "Replace {subject} <by|with> {value}.",
+        "Instead of {subject}, <write|say> {value}.",
     ),
-    "limit": (
+    "limit": phrasings(
         "Call a level high from {value} on.",
-        "A level is high if it is {value} or more.",
-        "From {value} on, a level is high.",
-        "Levels of {value} or more are high.",
+        "A level is <high|called high> <if|when> it is {value} or more.",
+        "From {value} on, a level is <high|called high>.",
+        "Levels <of {value} or more|from {value} on> are <high|called high>.",
         "The limit for a high level is {value}.",
-        "Treat {value} and more as a high level.",
+        "Treat {value} <and|or> more as <high|a high level>.",
     ),
 }
 """Ways to say each form. The first is canonical; see :meth:`Draw.item` for which are kept for evaluation."""

@@ -4,15 +4,14 @@
 'dose/playbook'
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
 import dspy
 from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
 from tiltyard.models.embedded import judging
 from tiltyard.models.embedded.adapting import MIPRO, curating, proposing, reflecting
-from tiltyard.models.embedded.answering import BOTH, DEMONSTRATIONS, PLAIN, PLAYBOOK, answering
+from tiltyard.models.embedded.answering import DEMONSTRATIONS, PLAIN, PLAYBOOK, answering
 from tiltyard.models.embedded.draw import Draw
 from tiltyard.models.embedded.episode import Episode, PromptEpisode
 from tiltyard.programs.panel import AssessChannelPreference, EvaluateCreative, SimulatePurchaseDecision
@@ -37,36 +36,26 @@ SIGNATURES: tuple[type[dspy.Signature], ...] = (
 """What the model knows the layout of."""
 
 MIXTURE: dict[str, tuple[float, Callable[[Draw], Episode | PromptEpisode]]] = {
-    "answer": (0.66, answering),
+    "answer": (0.63, answering),
     "reflect": (0.11, reflecting),
-    "curate": (0.07, curating),
+    "curate": (0.09, curating),
     "propose": (0.06, proposing),
     "importance": (0.04, judging.importance),
     "town reflection": (0.01, judging.town_reflection),
     "creative": (0.02, judging.creative),
     "channel": (0.015, judging.channel),
-    "purchase": (0.015, judging.purchase),
+    "purchase": (0.025, judging.purchase),
 }
 """Each ability's share of the episodes, and where they come from."""
 
 
-class Stage(NamedTuple):
-    """A part of the stream in which most episodes are of answering."""
-
-    places: range
-    share: float
-    """The share of the episodes that answer by ``settings``; the others come from the mixture."""
-    settings: Mapping[str, int]
-    """What these answers follow, by weight."""
-
-
-STAGES = (
-    # Finding a number by its row and its year, and then applying a rule to it, are learnt last.
-    Stage(range(84_000, 125_000), 0.9, {PLAIN: 4, PLAYBOOK: 4, DEMONSTRATIONS: 3, BOTH: 1}),
-    Stage(range(132_000, 176_000), 0.8, {PLAIN: 2, PLAYBOOK: 6, DEMONSTRATIONS: 3, BOTH: 1}),
-)
-"""Where the stream differs from the mixture: at these places, however many steps a training has. The learning
-rate's course goes by shares of the steps, so another length of training shifts the two."""
+FIRST = range(60_000)
+"""The first places of the stream, where nearly all episodes answer: finding what is asked for and copying it
+is what all abilities stand on."""
+FIRST_SHARE = 0.96
+"""The share of episodes at these places that answer by :data:`FIRST_SETTINGS`."""
+FIRST_SETTINGS: dict[str, int] = {PLAIN: 3, PLAYBOOK: 5, DEMONSTRATIONS: 2}
+"""What these answers follow, by weight."""
 
 
 def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
@@ -77,10 +66,9 @@ def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
         seed: The stream.
     """
     draw = Draw(f"train/{seed}/{index}")
-    for stage in STAGES:
-        if index in stage.places and draw.chance(stage.share):
-            settings, weights = list(stage.settings), list(stage.settings.values())
-            return answering(draw, draw.rng.choices(settings, weights)[0])
+    if index in FIRST and draw.chance(FIRST_SHARE):
+        settings, weights = list(FIRST_SETTINGS), list(FIRST_SETTINGS.values())
+        return answering(draw, draw.rng.choices(settings, weights)[0])
     makers = [maker for _, maker in MIXTURE.values()]
     shares = [share for share, _ in MIXTURE.values()]
     return draw.rng.choices(makers, shares)[0](draw)

@@ -91,7 +91,7 @@ def _shown(cells: dict[tuple[str, str], str], rows: list[str], years: list[str])
 
 def _years(draw: Draw) -> list[str]:
     first = draw.rng.randint(2001, 2028)
-    return [str(first + place) for place in range(draw.one((1, 2, 2)))]
+    return [str(first + place) for place in range(draw.one((1, 2)))]
 
 
 def _amount(draw: Draw) -> Question:
@@ -111,7 +111,7 @@ def _amount(draw: Draw) -> Question:
 
 def _sum(draw: Draw) -> Question:
     rows, years = _entities(draw, ITEMS, draw.one((2, 3))), [str(draw.rng.randint(2001, 2029))]
-    cells = _table(draw, rows, years, lambda draw: draw.number(10, 99))
+    cells = _table(draw, rows, years, lambda draw: draw.number(10, 49))
     one, other = draw.sample(rows, 2)
     asked = draw.item(ASKED["sum"])
     total = int(cells[one, years[0]]) + int(cells[other, years[0]])

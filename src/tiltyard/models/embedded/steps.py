@@ -31,16 +31,23 @@ class Trainee:
         self._model = _new_model(settings, tokenizer).to(device).train()
         self._weights: list[torch.Tensor] = list(self._model.parameters())
         self._average = [weight.detach().clone() for weight in self._weights] if settings.ema else []
-        matrices = [weight for weight in self._weights if weight.dim() >= 2]
-        others = [weight for weight in self._weights if weight.dim() < 2]
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": settings.weight_decay},
-                {"params": others, "weight_decay": 0},
-            ],
-            lr=settings.learning_rate,
-            betas=(settings.beta1, settings.beta2),
-            fused=True,
+        inside = [weight for name, weight in self._model.named_parameters() if _inside(name, weight)]
+        others = [weight for name, weight in self._model.named_parameters() if not _inside(name, weight)]
+        self._optimizers: tuple[torch.optim.Optimizer, ...] = (
+            torch.optim.Muon(
+                inside,
+                lr=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+                momentum=settings.momentum,
+                adjust_lr_fn="match_rms_adamw",  # so that one learning rate does for both
+            ),
+            torch.optim.AdamW(
+                others,
+                lr=settings.learning_rate,
+                weight_decay=0,
+                betas=(settings.beta1, settings.beta2),
+                fused=True,
+            ),
         )
 
     @property
@@ -60,13 +67,14 @@ class Trainee:
         """
         import torch
 
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate_at(step)
         answer, everything = self._losses(batch)
         torch.autograd.backward(answer + self._settings.context_weight_at(step) * everything)
         torch.nn.utils.clip_grad_norm_(self._weights, self._settings.clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self._settings.learning_rate_at(step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if self._average:
             # Early weights are far from good: the average begins short.
             share = min(self._settings.ema, (1 + step) / (10 + step))
@@ -79,13 +87,14 @@ class Trainee:
         return {
             "model": self._model.state_dict(),
             "average": self._average,
-            "optimizer": self._optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        for optimizer, its in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(its)
         for mine, theirs in zip(self._average, state["average"], strict=True):
             mine.copy_(theirs)
 
@@ -117,6 +126,11 @@ class Trainee:
         losses = functional.cross_entropy(logits.float(), targets, reduction="none")
         answer = (losses * answers).sum() / answers.sum().clamp(min=1)
         return answer, losses.mean()
+
+
+def _inside(name: str, weight: "torch.Tensor") -> bool:
+    """Whether a weight is a matrix from states to states, which Muon is made for: no embedding, no norm."""
+    return weight.dim() == 2 and "embed" not in name
 
 
 def _new_model(settings: TrainingSettings, tokenizer: Any) -> Any:

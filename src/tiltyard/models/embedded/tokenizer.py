@@ -25,9 +25,13 @@ CONTEXT = 2048
 SMALLEST_VOCABULARY = len(SPECIAL_TOKENS) + 256
 """The special tokens, and one for each byte."""
 
-PIECES = r"\n+| +|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+|\s"
-"""What is never joined with what stands beside it. A word is written alike with and without a space before
-it, so that copying it is copying its tokens; and each digit is a token of its own."""
+PIECES = r"\n+|\s+(?!\S)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+"""What is never joined with what stands beside it. The space before a word belongs to the word, so that a
+name and its value are neighbours; and each digit is a token of its own."""
+
+LINE_START = r"\n(?=[^\n])"
+"""Where a line starts, a space is put before its first word, which is then the same token as within a line:
+copying a value to where an answer starts is copying its tokens. Decoding takes the space away again."""
 
 LONG = 12
 """Characters of the shortest line that can be a token."""
@@ -69,20 +73,30 @@ def train_tokenizer(
         context: The most tokens of a call, for ``model_max_length``.
         layouts: Texts that stand in calls as they are, such as an adapter's layout of a signature.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
     from transformers import PreTrainedTokenizerFast
 
     stripped = (line.strip() for text in layouts for line in text.splitlines())
     lines = [line for line in dict.fromkeys(stripped) if len(line) >= LONG]
     lines = lines[: max(0, size - SMALLEST_VOCABULARY)]
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Replace(Regex(LINE_START), "\n ")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PIECES), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("\n ", "\n")])
     trainer = trainers.BpeTrainer(
         vocab_size=size - len(lines),
         special_tokens=list(SPECIAL_TOKENS),

@@ -41,6 +41,10 @@ LOGGED_EVERY = 10
 TOLD_EVERY = 50
 """Steps from one line of the log to the next."""
 
+TOKENIZER_STRIDE = 30
+"""Places of the stream from one episode that the tokenizer is made for to the next: so they reach well beyond
+the first part of the curriculum."""
+
 
 def train(
     settings: TrainingSettings,
@@ -136,7 +140,7 @@ class _Training:
             logger.info("making the tokenizer from %d episodes", self._settings.tokenizer_episodes)
             texts = (
                 message.content
-                for index in range(self._settings.tokenizer_episodes)
+                for index in range(0, self._settings.tokenizer_episodes * TOKENIZER_STRIDE, TOKENIZER_STRIDE)
                 for message in self._episodes(index).messages()
             )
             tokenizer = train_tokenizer(
