@@ -2,6 +2,9 @@
 
 Techniques are plain DSPy modules, chosen by ``task/program=predict`` or ``task/program=cot``.
 
+The context comes first: questions about one table share its computation, and a small model that has just read
+the question looks back for the answer.
+
     >>> program = dspy.ChainOfThought(AnswerQuestion)
     >>> program(question="What is the limit?", context="The limit is 80 °C.").answer
     '80 °C'
@@ -21,16 +24,16 @@ class AnswerQuestion(dspy.Signature):  # type: ignore[misc]
     Give the answer alone: a few words or one number, no sentence and no explanation.
     """
 
-    question: str = dspy.InputField(desc="the question")
     context: str = dspy.InputField(desc="text or a table that holds the answer; may be empty")
+    question: str = dspy.InputField(desc="the question")
     answer: str = dspy.OutputField(desc="the shortest exact answer, worded as in the context")
 
 
 class ChooseOption(dspy.Signature):  # type: ignore[misc]
     """Choose the one option that answers the question best. Answer with its letter alone."""
 
-    question: str = dspy.InputField(desc="the question")
     context: str = dspy.InputField(desc="facts that help to decide; may be empty")
+    question: str = dspy.InputField(desc="the question")
     options: str = dspy.InputField(desc="the options, one per line, each after its letter")
     answer: str = dspy.OutputField(desc="the letter of the correct option")
 
@@ -43,8 +46,8 @@ class AnswerFromTable(dspy.Signature):  # type: ignore[misc]
     apart from the answer.
     """
 
-    question: str = dspy.InputField(desc="the question")
     context: str = dspy.InputField(desc="the table, one row per line with | between cells, then the text")
+    question: str = dspy.InputField(desc="the question")
     answer: str = dspy.OutputField(
         desc="words copied from the context, or one number without its scale; several items with '; ' between"
     )

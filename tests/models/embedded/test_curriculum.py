@@ -3,7 +3,18 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiltyard.models.embedded.curriculum import FIRST, FIRST_SHARE, MIXTURE, training_episode
+from tiltyard.models.embedded.curriculum import (
+    FIRST,
+    FIRST_SHARE,
+    MIXTURE,
+    RECALL,
+    answering_share,
+    training_episode,
+)
+
+BEGINNING = next(iter(RECALL))
+ANSWERS = range(BEGINNING.stop, BEGINNING.stop + 400)
+MIXED = range(FIRST.stop, FIRST.stop + 800)
 
 
 @settings(deadline=None)
@@ -26,8 +37,7 @@ def test_each_episode_has_something_to_learn_or_a_demonstration_that_has():
 
 
 def test_all_abilities_are_trained():
-    places = range(FIRST.stop, FIRST.stop + 800)
-    found = Counter(training_episode(index, seed=0).ability.split("/")[0] for index in places)
+    found = Counter(training_episode(index, seed=0).ability.split("/")[0] for index in MIXED)
     assert {"reflect", "curate", "propose", "judge"} < set(found)
     assert sum(share for share, _ in MIXTURE.values()) > 0.99
     answered = sum(
@@ -36,8 +46,28 @@ def test_all_abilities_are_trained():
     assert abs(answered / 800 - MIXTURE["answer"][0]) < 0.08
 
 
-def test_the_first_places_answer():
-    found = [training_episode(index, seed=0).ability for index in range(300)]
-    assert sum(
-        ability.split("/")[-1] in ("plain", "playbook", "demonstrations") for ability in found
-    ) > 300 * (FIRST_SHARE - 0.05)
+def test_the_share_of_answers_is_as_told():
+    places = [*range(200), *ANSWERS, *MIXED]
+    answers = [
+        place
+        for place in places
+        if training_episode(place, seed=0).ability.split("/")[-1]
+        in ("plain", "playbook", "demonstrations", "both")
+    ]
+    told = {
+        range(200): answering_share(200),
+        ANSWERS: FIRST_SHARE,
+        MIXED: MIXTURE["answer"][0],
+    }
+    for part, share in told.items():
+        assert abs(sum(place in part for place in answers) / len(part) - share) < 0.1, part
+
+
+@given(st.integers(1, 10**6))
+def test_answers_are_a_share(places):
+    assert 0 < answering_share(places) < 1
+
+
+def test_training_begins_with_recall():
+    found = Counter(training_episode(index, seed=0).ability for index in range(200))
+    assert abs(found["recall"] / 200 - RECALL[BEGINNING]) < 0.1

@@ -20,8 +20,8 @@ from tiltyard.models.embedded.held_out_chains import chain_trials
 from tiltyard.models.embedded.held_out_judgements import judgement_trials
 from tiltyard.tasks.conventions_data import SHIPPED_RECORDS, SHIPPED_SEED, encoded, make_records
 
-PLACES = (*range(120), *range(FIRST.stop, FIRST.stop + 240))
-"""Of the training stream: its beginning, and some of the mixture of all abilities."""
+PLACES = (*range(120), *range(FIRST.stop - 120, FIRST.stop), *range(FIRST.stop, FIRST.stop + 240))
+"""Of the training stream: its beginning, the answers, and some of the mixture of all abilities."""
 ENTITIES = ("word", "code", "number", "date")
 SHIPPED = ("conventions", "tatqa_tiny", "medqa_tiny", "iot_tiny")
 

@@ -13,7 +13,7 @@ from tiltyard.models.embedded.__main__ import main as command
 from tiltyard.models.embedded.card import write_card
 from tiltyard.models.embedded.cases import CHOOSE, draw_case
 from tiltyard.models.embedded.conventions import PHRASINGS, RESERVED_PAIRS
-from tiltyard.models.embedded.curriculum import FIRST, FIRST_SHARE, MIXTURE
+from tiltyard.models.embedded.curriculum import FIRST, answering_share
 from tiltyard.models.embedded.draw import Draw
 from tiltyard.models.embedded.episode import PromptEpisode
 from tiltyard.models.embedded.evaluation import cells, evaluate_model, main, scores
@@ -415,11 +415,8 @@ def card_of(folder, found, training):
 def test_the_card_counts_the_answers_of_what_was_read(folder, found, episodes, skipped):
     card = card_of(folder, found, {**TRAINING, "episodes": episodes, "episodes_skipped": skipped})
     read = episodes + skipped
-    first = min(read, FIRST.stop)
-    mixed = MIXTURE["answer"][0] / sum(share for share, _ in MIXTURE.values())
-    share = (first * (FIRST_SHARE + (1 - FIRST_SHARE) * mixed) + (read - first) * mixed) / read
-    assert f"Most of them ({100 * share:.0f}%) ask a question" in card
-    assert f"of the first {first:,} episodes (alone 3" in card
+    assert f"Most of them ({100 * answering_share(read):.0f}%) ask a question" in card
+    assert f"of the other episodes up to {min(read, FIRST.stop):,} (" in card
 
 
 def test_the_card_tells_the_way_of_the_learning_rate_and_of_the_loss(folder, found):

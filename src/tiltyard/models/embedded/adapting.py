@@ -95,7 +95,7 @@ def _other_value(draw: Draw, question: Question) -> str:
 
 def task_text(question: Question) -> str:
     """A program's inputs as the reflector reads them."""
-    return f"question: {question.question}\ncontext: {question.context}"
+    return f"context: {question.context}\nquestion: {question.question}"
 
 
 def feedback_text(draw: Draw, question: Question, wrong: str, right: str, lesson: str) -> str:
@@ -217,7 +217,7 @@ def _mipro(
     draw: Draw, base: str, questions: Sequence[Question], house: House, rules: Sequence[str]
 ) -> Episode:
     shown = "\n\n".join(
-        f"Question: {one.question}\nContext: {one.context}\nAnswer: {one.answer_of(house)}"
+        f"Context: {one.context}\nQuestion: {one.question}\nAnswer: {one.answer_of(house)}"
         for one in questions
     )
     inputs = {"task_demos": f"{shown}\n\n", "basic_instruction": base, "tip": draw.one(tuple(TIPS.values()))}

@@ -205,7 +205,7 @@ def entries(draw: Draw, rules: Sequence[str]) -> dict[str, str]:
 
 
 def _inputs(signature: type[dspy.Signature], question: Question) -> dict[str, str]:
-    inputs = {"question": question.question, "context": question.context}
+    inputs = {"context": question.context, "question": question.question}
     if "options" in signature.input_fields:
         asked, lettered = question.question.split("?", 1)
         inputs["question"] = f"{asked}?"

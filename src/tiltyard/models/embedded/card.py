@@ -15,7 +15,13 @@ from tiltyard.files import write_text
 from tiltyard.models.embedded.answering import BOTH, DEMONSTRATIONS, PLAIN, PLAYBOOK
 from tiltyard.models.embedded.cases import CHOOSE
 from tiltyard.models.embedded.conventions import PHRASINGS, RESERVED_PAIRS
-from tiltyard.models.embedded.curriculum import FIRST, FIRST_SETTINGS, FIRST_SHARE, MIXTURE
+from tiltyard.models.embedded.curriculum import (
+    FIRST,
+    FIRST_SETTINGS,
+    FIRST_SHARE,
+    RECALL,
+    answering_share,
+)
 from tiltyard.models.embedded.held_out import REPHRASED, UNRELATED, WITHOUT, proportion
 from tiltyard.models.embedded.held_out_chains import EMPTY, FILLED
 from tiltyard.models.embedded.questions import KINDS
@@ -74,7 +80,7 @@ def _places(model: Path, evaluation: Mapping[str, Any]) -> dict[str, str]:
         "vocabulary": f"{config['vocab_size']:,}",
         "megabytes": f"{evaluation['megabytes']:.1f}",
         "digest": str(evaluation["model"])[:16],
-        "answering_share": f"{100 * _answering_share(training):.0f}%",
+        "answering_share": f"{100 * answering_share(_places_read(training)):.0f}%",
         "reserved_pairs": ", ".join(f"*{'* with *'.join(sorted(pair))}*" for pair in RESERVED_PAIRS),
         "training": _training_text(training),
         "retrain": _retrain(training),
@@ -109,17 +115,13 @@ def _training(model: Path) -> dict[str, Any] | None:
     return None
 
 
-def _places_read(training: Mapping[str, Any]) -> int:
-    """How far into the stream of episodes a training came; those that were too long for it are counted."""
-    return int(training["episodes"]) + int(training.get("episodes_skipped", 0))
+def _places_read(training: Mapping[str, Any] | None) -> int:
+    """How far into the stream of episodes a training came; those that were too long for it are counted.
 
-
-def _answering_share(training: Mapping[str, Any] | None) -> float:
-    """The share of the episodes that answer a question, of those that were read where that is recorded."""
-    mixed = MIXTURE["answer"][0] / sum(share for share, _ in MIXTURE.values())
-    if training is None or not (read := _places_read(training)):
-        return mixed
-    return mixed + (1 - mixed) * FIRST_SHARE * min(read, FIRST.stop) / read
+    Where that is not recorded, as far as the first part of the curriculum goes.
+    """
+    read = int(training["episodes"]) + int(training.get("episodes_skipped", 0)) if training else 0
+    return read or FIRST.stop
 
 
 def _training_text(training: Mapping[str, Any] | None) -> str:
@@ -132,13 +134,19 @@ def _training_text(training: Mapping[str, Any] | None) -> str:
         short = f"; the first {settings['short_steps']:,} on episodes of at most {longest}"
     versions = ", ".join(f"{name} {number}" for name, number in training["versions"].items())
     settings_told = ", ".join(f"{_COLUMNS[name]} {weight}" for name, weight in FIRST_SETTINGS.items())
-    first = min(_places_read(training), FIRST.stop)
+    read = _places_read(training)
+    first = min(read, FIRST.stop)
+    recalled = " and ".join(
+        f"{100 * share:.0f}% of episodes {places.start:,} to {min(read, places.stop):,}"
+        for places, share in RECALL.items()
+        if read > places.start
+    )
     rows = {
         "Steps": f"{training['steps']:,}{short}",
         "Optimizer": "Muon for the matrices inside the layers, AdamW for the rest",
         "Tokens": f"{training['tokens']:,} in {training['episodes']:,} episodes, each seen once",
-        "Curriculum": f"answers in {100 * FIRST_SHARE:.0f}% of the first {first:,} episodes "
-        f"({settings_told}), then the mixture of all abilities",
+        "Curriculum": f"recall in {recalled}; answers in {100 * FIRST_SHARE:.0f}% of the other episodes up "
+        f"to {first:,} ({settings_told}); the mixture of all abilities else",
         "Learning rate": _learning_rate(settings),
         "Loss": _loss(settings),
         "Last loss": f"{losses['answer']:.4f} on answers, {losses['all']:.4f} on all tokens",

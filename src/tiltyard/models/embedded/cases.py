@@ -92,7 +92,7 @@ def draw_case(draw: Draw, kind: str, forms: frozenset[str] | None = None) -> Cas
 
 
 def _inputs(signature: type[dspy.Signature], question: Question) -> dict[str, str]:
-    inputs = {"question": question.question, "context": question.context}
+    inputs = {"context": question.context, "question": question.question}
     if "options" in signature.input_fields:
         inputs["question"] = question.question.split("?", 1)[0] + "?"
         lettered = zip("ABCDEF", question.options, strict=False)

@@ -14,6 +14,7 @@ from tiltyard.models.embedded.adapting import MIPRO, curating, proposing, reflec
 from tiltyard.models.embedded.answering import DEMONSTRATIONS, PLAIN, PLAYBOOK, answering
 from tiltyard.models.embedded.draw import Draw
 from tiltyard.models.embedded.episode import Episode, PromptEpisode
+from tiltyard.models.embedded.recalling import recalling
 from tiltyard.programs.panel import AssessChannelPreference, EvaluateCreative, SimulatePurchaseDecision
 from tiltyard.programs.playbook import CuratePlaybook, ReflectOnAnswer
 from tiltyard.programs.qa import AnswerQuestion, ChooseOption
@@ -49,12 +50,15 @@ MIXTURE: dict[str, tuple[float, Callable[[Draw], Episode | PromptEpisode]]] = {
 """Each ability's share of the episodes, and where they come from."""
 
 
+RECALL: dict[range, float] = {range(20_000): 0.8, range(74_000, 110_000): 0.6}
+"""Places where many episodes are of recall, with their share: the very first, and again once values are
+copied well, so that they are also found."""
 FIRST = range(60_000)
-"""The first places of the stream, where nearly all episodes answer: finding what is asked for and copying it
-is what all abilities stand on."""
+"""The first places of the stream, where nearly all other episodes answer: finding what is asked for and
+copying it is what all abilities stand on."""
 FIRST_SHARE = 0.96
-"""The share of episodes at these places that answer by :data:`FIRST_SETTINGS`."""
-FIRST_SETTINGS: dict[str, int] = {PLAIN: 3, PLAYBOOK: 5, DEMONSTRATIONS: 2}
+"""The share of these other episodes that answer by :data:`FIRST_SETTINGS`."""
+FIRST_SETTINGS: dict[str, int] = {PLAIN: 5, PLAYBOOK: 4, DEMONSTRATIONS: 1}
 """What these answers follow, by weight."""
 
 
@@ -66,12 +70,32 @@ def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
         seed: The stream.
     """
     draw = Draw(f"train/{seed}/{index}")
+    if any(index in places and draw.chance(share) for places, share in RECALL.items()):
+        return recalling(draw)
     if index in FIRST and draw.chance(FIRST_SHARE):
         settings, weights = list(FIRST_SETTINGS), list(FIRST_SETTINGS.values())
         return answering(draw, draw.rng.choices(settings, weights)[0])
     makers = [maker for _, maker in MIXTURE.values()]
     shares = [share for share, _ in MIXTURE.values()]
     return draw.rng.choices(makers, shares)[0](draw)
+
+
+def answering_share(places: int) -> float:
+    """The share of the first so many episodes that ask a question, as far as chance goes.
+
+    Args:
+        places: How many; at least 1.
+    """
+    mixed = MIXTURE["answer"][0] / sum(share for share, _ in MIXTURE.values())
+    answers = 0.0
+    for part, share in ((FIRST, FIRST_SHARE + (1 - FIRST_SHARE) * mixed), (range(FIRST.stop, places), mixed)):
+        here = range(part.start, min(part.stop, places))
+        recalled = sum(
+            often * len(range(max(here.start, one.start), min(here.stop, one.stop)))
+            for one, often in RECALL.items()
+        )
+        answers += (len(here) - recalled) * share
+    return answers / places
 
 
 def layouts() -> list[str]:
