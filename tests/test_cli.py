@@ -51,7 +51,7 @@ WRONG_INPUT = [
     (["hydra.job.chdir=true"], "hydra.job.chdir=true"),
     (["task.path=" + "x" * 300 + ".csv"], "task.path"),
     (["+model.api_key=abc"], "'model.api_key' looks like a secret"),
-    (["optimizer=bootstrap", "+optimizer.teacher_settings={api_key: abc}"], "looks like a secret"),
+    (["optimizer=bootstrap", "+optimizer.teacher={api_key: abc}"], "looks like a secret"),
     (["task=iot_tiny", "task.domain=sk-abcdefghijklmnop1234"], "'task.domain' looks like a secret"),
     (["model=tiny-gpt2", "+model.max_token=5"], "did you mean 'max_tokens'?"),
     (["tracking=server", "tracking.uri=http://user:pw12345678@host"], "tracking.uri"),

@@ -75,10 +75,10 @@ def test_a_run_keeps_what_its_contract_says(experiment, in_folder):
     assert set(result.metrics) >= METRICS
     [tracked] = runs(LocalTracking())
     assert tracked.run_id == result.run_id
-    assert tracked.metrics == result.metrics
+    assert {name: tracked.metrics[name] for name in result.metrics} == result.metrics
     assert set(tracked.tags) >= TAGS
     assert tracked.fingerprint == result.fingerprint
-    assert tracked.params["optimizer._target_"] == "dspy.BootstrapFewShot"
+    assert tracked.params["optimizer._target_"].endswith(".BootstrapFewShot")
     assert tracked.params["seed"] == "3"
     kept = {str(path.relative_to(result.folder)) for path in result.folder.rglob("*") if path.is_file()}
     [artifacts] = (in_folder / "mlruns/artifacts").glob("*/*/artifacts")

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 from hydra.errors import InstantiationException
@@ -17,6 +17,7 @@ from pydantic import Field
 
 from tiltyard.digests import Operational, Settled, describe, digest, engines_digest
 from tiltyard.errors import InputError, TiltyardError
+from tiltyard.nested_models import model_nodes, unwrapped
 from tiltyard.signatures import MISSING, Content, Leaf, check_node, options_of, target_of
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "fingerprint",
     "instantiate",
     "model_identity",
+    "nested_models",
     "resolve",
 ]
 
@@ -36,13 +38,16 @@ AXES: dict[str, tuple[str, ...]] = {
     "model": ("hardware",),
     "task": (),
     "hardware": (),
-    "optimizer": ("metric",),
+    "optimizer": ("metric", "checkpoints"),
     "simulation": (),
     "tracking": (),
 }
 """The config groups, each with the arguments that the pipeline passes to its target itself."""
 
-OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug", "evaluation", "cache")
+INSIDE: dict[str, tuple[str, ...]] = {"optimizer": (*AXES["optimizer"], *AXES["model"])}
+"""What it passes to the nodes inside one: to a chain's steps, and to an optimizer's further models."""
+
+OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug", "evaluation", "cache", "resume")
 """Top-level keys that cannot change a result: names, places, how many run at once, what is reused."""
 
 
@@ -74,6 +79,9 @@ class EvaluationConfig:
     it does not say."""
     disable_caching: bool = False
     """Measure without any cache, the model's prefix cache included; compiling may still use them."""
+    each_epoch: bool = False
+    """Evaluate the program as it came and after each of the optimizer's epochs too, where it has epochs. The
+    run's score stays that of the program which the optimizer chose."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,8 @@ class ExperimentConfig:
     """Decides every random choice: splits, shuffled options, sampling."""
     limit: Annotated[int | None, Field(ge=1)] = None
     """At most this many examples in each split; null means all."""
+    resume: bool = True
+    """Continue a compilation of the same experiment that was interrupted; false starts anew."""
     debug: bool = False
     """Show tracebacks of errors that are otherwise one line."""
 
@@ -151,6 +161,8 @@ def check(cfg: DictConfig) -> None:
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    if isinstance(cfg.get("optimizer"), DictConfig):
+        cfg["optimizer"] = unwrapped(OmegaConf.to_container(cfg.optimizer))
     _refuse_missing(OmegaConf.to_container(cfg), "")  # before something else is derived from it
     try:
         plain = OmegaConf.to_container(cfg, resolve=True)
@@ -176,8 +188,13 @@ def _check_plain(plain: Mapping[str, Any]) -> list[Leaf]:
     for axis, supplied in AXES.items():
         if not isinstance(plain.get(axis), Mapping):
             raise InputError(f"{axis} is not set", f"choose an option: {axis}=NAME (tiltyard --help)")
-        leaves += check_node(plain[axis], axis, supplied=supplied)
+        leaves += check_node(plain[axis], axis, supplied=supplied, inside=INSIDE.get(axis, ()))
     return leaves
+
+
+def nested_models(cfg: ExperimentConfig) -> dict[str, Mapping[str, Any]]:
+    """The nodes of the models beside the run's own: its optimizer's, by their paths in the config."""
+    return model_nodes(cfg.optimizer, "optimizer")
 
 
 def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
@@ -215,30 +232,36 @@ def fingerprint(cfg: ExperimentConfig) -> str:
         InputError: A file that counts cannot be read.
     """
     counted = {key: value for key, value in cfg.as_dict().items() if key not in OUTSIDE_FINGERPRINT}
-    if not _takes_hardware(cfg):
+    if not any(map(_takes_hardware, (cfg.model, *nested_models(cfg).values()))):
         del counted["hardware"]
     return digest(_described(cfg, counted))
 
 
-def model_identity(cfg: ExperimentConfig) -> str:
+def model_identity(cfg: ExperimentConfig, model: Mapping[str, Any] | None = None) -> str:
     """A hash of everything about the model that can change an answer, for the response cache's key.
 
     It covers the model as :func:`fingerprint` does, and the source of Tiltyard's own engines, which changes
     more often than its version. Options that a settled request holds (:class:`Settled`), such as a seed, are
     left to the request. Ask for it when the model is loaded: a Hub model then counts by its commit.
 
+    Args:
+        cfg: The run's config.
+        model: The node of a model beside the run's own; None for that one. Equal nodes have one identity.
+
     Raises:
         InputError: A file that counts cannot be read.
     """
+    if model is not None:
+        cfg = replace(cfg, model=dict(model))
     counted = {"model": cfg.model}
-    if _takes_hardware(cfg):
+    if _takes_hardware(cfg.model):
         counted["hardware"] = cfg.hardware
     described = _described(cfg, counted, left_out=(Operational, Settled))
     return digest({**described, "engines": engines_digest()})
 
 
-def _takes_hardware(cfg: ExperimentConfig) -> bool:
-    options, _ = options_of(target_of(cfg.model, "model"))
+def _takes_hardware(model: Mapping[str, Any]) -> bool:
+    options, _ = options_of(target_of(model, "model"))
     return "hardware" in options
 
 

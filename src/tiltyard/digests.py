@@ -18,7 +18,7 @@ from typing import Any, get_args
 from tiltyard.errors import InputError
 from tiltyard.signatures import TARGET, Leaf, target_of
 
-VERSIONED = ("tiltyard", "dspy", "transformers", "torch", "scikit-learn", "numpy")
+VERSIONED = ("tiltyard", "dspy", "transformers", "torch", "scikit-learn", "numpy", "gepa", "optuna")
 """Packages whose version can change a result, and is therefore part of the fingerprint."""
 
 

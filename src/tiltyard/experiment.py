@@ -5,31 +5,40 @@
 (0.667, 0.208, 0.939)
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dspy
 
-from tiltyard.config import ExperimentConfig, instantiate, model_identity
+from tiltyard.config import ExperimentConfig, fingerprint, instantiate
+from tiltyard.evaluation.epochs import chosen_epoch, evaluate_epochs
 from tiltyard.evaluation.evaluate import evaluate
+from tiltyard.evaluation.result import Evaluation
+from tiltyard.evaluation.rows import Row
 from tiltyard.evaluation.trial import RowLabels
-from tiltyard.models.cached_engine import cached_lm, is_cacheable
 from tiltyard.models.caching import without_caches
 from tiltyard.models.engine import adapter, inference, max_concurrency, model_id, provenance
-from tiltyard.models.response_cache import ResponseCache, response_folder
-from tiltyard.optimizers.compiling import compile_program, printing_to_log
-from tiltyard.record import SIMULATION_FOLDER, recording
-from tiltyard.result import ExperimentResult
+from tiltyard.models.in_use import ModelsInUse, models_in_use
+from tiltyard.models.response_cache import cache_folder
+from tiltyard.nested_models import with_models
+from tiltyard.optimizers.compiling import Compiled, compile_program, printing_to_log, report_of
+from tiltyard.optimizers.resuming import checkpoints_of
+from tiltyard.record import SIMULATION_FOLDER, Record, recording
+from tiltyard.result import EpochScore, ExperimentResult
 from tiltyard.simulations.simulation import Simulation
-from tiltyard.tasks.task import Task
+from tiltyard.tasks.task import Splits, Task
 from tiltyard.telemetry.energy import EnergyMeter
 from tiltyard.telemetry.latency import LatencyRecorder
 from tiltyard.telemetry.memory import PeakMemory
 
 THREADS = 8
 """Examples in flight at once where neither the config nor the model says."""
+CHECKPOINTS = "checkpoints"
+"""Where compilations leave their checkpoints, in the cache folder."""
 
 
 def run(
@@ -61,40 +70,25 @@ def run(
         task: Task = instantiate(cfg.task)
         splits = task.splits(cfg.seed, cfg.limit)
         student = task.program(task.signature)
-        with printing_to_log():
-            optimizer = instantiate(cfg.optimizer, metric=task.metric)
         simulation: Simulation = instantiate(cfg.simulation)
-        model = instantiate(cfg.model, hardware=instantiate(cfg.hardware))
-        record.describe_model(provenance(model))
-        threads = _threads(cfg.evaluation.threads, max_concurrency(model))
-
         latencies = LatencyRecorder()
-        with (
-            _in_use(model, cfg) as lm,
-            PeakMemory() as memory,
-            EnergyMeter() as energy,
-            dspy.context(**_settings(lm, threads)),
-        ):
-            with latencies.measure("compile"):
-                compiled = compile_program(
-                    optimizer, student, train=splits.train, validation=splits.validation
+        with models_in_use(cfg) as models, PeakMemory() as memory, EnergyMeter() as energy:
+            lm = models.own
+            _describe(models, record)
+            test = _Test(splits.test, task, lm, _threads(cfg, lm), folder, cfg)
+            with dspy.context(**_settings(lm, test.threads)):
+                with latencies.measure("compile"):
+                    compiled = _compile(student, splits, task, models, cfg, record)
+                epoch, others = compiled.epochs(student)
+                before = inference(lm)
+                evaluation = test.evaluate(compiled.program, epoch, latencies=latencies)
+                measured = inference(lm).since(before)
+                epochs: tuple[EpochScore, ...] = ()
+                if cfg.evaluation.each_epoch and others:
+                    epochs = evaluate_epochs(others, epoch, evaluation, folder, test.evaluate)
+                simulated = simulation.simulate(
+                    compiled.program, lm=lm, seed=cfg.seed, folder=folder / SIMULATION_FOLDER
                 )
-            before = inference(model)
-            with without_caches() if cfg.evaluation.disable_caching else nullcontext():
-                evaluation = evaluate(
-                    compiled.program,
-                    splits.test,
-                    task,
-                    lm=lm,
-                    labels=RowLabels(model_id(lm), cfg.labels.task, cfg.labels.mode),
-                    threads=threads,
-                    latencies=latencies,
-                    folder=folder,
-                )
-            measured = inference(model).since(before)
-            simulated = simulation.simulate(
-                compiled.program, lm=lm, seed=cfg.seed, folder=folder / SIMULATION_FOLDER
-            )
         return record.keep(
             model_id=model_id(lm),
             task=task,
@@ -107,26 +101,80 @@ def run(
                 **memory.metrics(),
                 **energy.metrics(),
                 **simulated,
+                **chosen_epoch(epochs),
             },
+            epochs=epochs,
         )
 
 
-@contextmanager
-def _in_use(lm: dspy.LM, cfg: ExperimentConfig) -> Iterator[dspy.LM]:
-    """The model with its answers kept, where it can be told from others and is slower than a disk.
+def _compile(
+    student: dspy.Module,
+    splits: Splits,
+    task: Task,
+    models: ModelsInUse,
+    cfg: ExperimentConfig,
+    record: Record,
+) -> Compiled:
+    """Compile the program. What its optimizer tells is kept also when it is broken off.
 
-    DSPy's own cache is off in any case: its key has neither weights nor endpoint, so that it would give one
-    model's answers for another's. Afterwards the engine is closed: connections to a server end with the run.
+    The checkpoints' name is the fingerprint as it is with the weights at hand: a Hub model that was not there
+    when the run began counts by its commit now, as it will in the next run.
     """
-    with ExitStack() as until_done:
-        if callable(close := getattr(lm.engine, "close", None)):
-            until_done.callback(close)
-        lm = lm.copy(cache=False)
-        if cfg.cache.enabled and is_cacheable(lm):
-            cache = ResponseCache(response_folder(cfg.cache.folder), cfg.cache.size_limit_mb)
-            until_done.callback(cache.close)
-            lm = cached_lm(lm, cache, model_identity(cfg))
-        yield lm
+    folder = cache_folder(cfg.cache.folder) / CHECKPOINTS
+    name = partial(fingerprint, cfg)
+    with checkpoints_of(cfg.optimizer, folder, name, resume=cfg.resume) as checkpoints:
+        node = with_models(cfg.optimizer, "optimizer", models.nested)
+        with printing_to_log():
+            optimizer = instantiate(node, metric=task.metric, checkpoints=checkpoints)
+        try:
+            compiled = compile_program(optimizer, student, train=splits.train, validation=splits.validation)
+        except BaseException:
+            record.keep_optimization(report_of(optimizer), task, model_id(models.own))
+            raise
+        record.keep_optimization(compiled.report, task, model_id(models.own))
+    return compiled
+
+
+@dataclass(frozen=True)
+class _Test:
+    """The test split, and all that it takes to evaluate a program on it."""
+
+    examples: list[dspy.Example]
+    task: Task
+    lm: dspy.LM
+    threads: int
+    folder: Path
+    cfg: ExperimentConfig
+
+    def evaluate(
+        self,
+        program: dspy.Module,
+        epoch: int,
+        before: Sequence[Row] = (),
+        latencies: LatencyRecorder | None = None,
+    ) -> Evaluation:
+        """Evaluate the program of an epoch; ``before`` are the rows of other epochs, for the file."""
+        cfg = self.cfg
+        mode = "baseline" if before and epoch == 0 else cfg.labels.mode
+        with without_caches() if cfg.evaluation.disable_caching else nullcontext():
+            return evaluate(
+                program,
+                self.examples,
+                self.task,
+                lm=self.lm,
+                labels=RowLabels(model_id(self.lm), cfg.labels.task, mode),
+                threads=self.threads,
+                latencies=latencies or LatencyRecorder(),
+                folder=self.folder,
+                epoch=epoch,
+                before=before,
+            )
+
+
+def _describe(models: ModelsInUse, record: Record) -> None:
+    record.describe_model(provenance(models.own))
+    for path, lm in models.nested.items():
+        record.describe_model(provenance(lm), path)
 
 
 def _settings(lm: dspy.LM, threads: int) -> dict[str, Any]:
@@ -139,5 +187,6 @@ def _settings(lm: dspy.LM, threads: int) -> dict[str, Any]:
     return settings if wanted is None else {**settings, "adapter": wanted}
 
 
-def _threads(wanted: int | None, model_limit: int | None) -> int:
-    return min((limit for limit in (wanted, model_limit) if limit is not None), default=THREADS)
+def _threads(cfg: ExperimentConfig, lm: dspy.LM) -> int:
+    limits = (cfg.evaluation.threads, max_concurrency(lm))
+    return min((limit for limit in limits if limit is not None), default=THREADS)

@@ -24,14 +24,19 @@ from tiltyard.config import ExperimentConfig, fingerprint, instantiate
 from tiltyard.errors import JobError, TiltyardError
 from tiltyard.evaluation.evaluate import ERRORS_FILE, ROWS_FILE
 from tiltyard.evaluation.result import Evaluation
+from tiltyard.evaluation.trial import RowLabels
 from tiltyard.files import write_text
+from tiltyard.optimizers.report import OptimizationReport
 from tiltyard.redaction import one_line
+from tiltyard.reporting.attempts import attempt_rows
+from tiltyard.reporting.optimization import legal_curves, legal_metrics, write_optimization
 from tiltyard.reporting.run_report import write_run_report
-from tiltyard.result import RESULT_FILE, ExperimentResult, run_name
+from tiltyard.result import RESULT_FILE, EpochScore, ExperimentResult, run_name
 from tiltyard.tasks.task import Task
 from tiltyard.telemetry.latency import LatencyRecorder
 from tiltyard.telemetry.source import git_commit
 from tiltyard.tracking.recorder import Run, Tracking
+from tiltyard.tracking.run import TABLE
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +75,30 @@ class Record:
     started: float = field(default_factory=time.perf_counter)
     result: ExperimentResult | None = None
     """What was found, once it is known."""
+    report: OptimizationReport = field(default_factory=OptimizationReport)
+    """How the compilation went, once that is known."""
+    optimization_files: list[str] = field(default_factory=list)
+    """The names of the files that the compilation left in the folder."""
 
-    def describe_model(self, provenance: Mapping[str, str]) -> None:
-        """Tag the run with what the model says of itself."""
-        self.tracked.set_tags({f"tiltyard.model.{key}": value for key, value in provenance.items()})
+    def describe_model(self, provenance: Mapping[str, str], name: str = "model") -> None:
+        """Tag the run with what a model says of itself.
+
+        Args:
+            provenance: What it says.
+            name: What the tags call it: the path of its node.
+        """
+        self.tracked.set_tags({f"tiltyard.{name}.{key}": value for key, value in provenance.items()})
+
+    def keep_optimization(self, report: OptimizationReport, task: Task, model_id: str) -> None:
+        """Write into the folder what is known of a compilation, whether or not it ended.
+
+        The store gets it with the other files: one that fails costs no evaluation.
+        """
+        self.report = report
+        labels = RowLabels(model_id, self.cfg.labels.task, self.cfg.labels.mode)
+        attempts = attempt_rows(report.attempts, task, labels)
+        taken = (*FILES, TABLE)
+        self.optimization_files = write_optimization(report, self.folder, attempts=attempts, taken=taken)
 
     def keep(
         self,
@@ -84,6 +109,7 @@ class Record:
         evaluation: Evaluation,
         latencies: LatencyRecorder,
         metrics: Mapping[str, float],
+        epochs: tuple[EpochScore, ...] = (),
     ) -> ExperimentResult:
         """Write everything into the folder, then into the tracked run: a store that fails costs no files.
 
@@ -94,15 +120,29 @@ class Record:
         self.result = result = replace(
             self._blank(),
             model_id=model_id,
-            metrics={**evaluation.metrics(), **latencies.metrics(), **metrics},
+            metrics={
+                **evaluation.metrics(),
+                **latencies.metrics(),
+                **legal_metrics(self.report.metrics),
+                **metrics,
+            },
             seconds=time.perf_counter() - self.started,
+            epochs=epochs,
         )
         write_text(self.folder / LATENCY_FILE, json.dumps(latencies.summary(), indent=2) + "\n")
-        write_run_report(result, evaluation.rows, latencies.summary(), self.folder, command=self.command)
+        write_run_report(
+            result,
+            evaluation.rows,
+            latencies.summary(),
+            self.folder,
+            command=self.command,
+            optimization=self.report,
+        )
         saved = self._save_program(program, task, evaluation)
         result.save()
 
         tracked.log_metrics(result.metrics)
+        tracked.log_curves((row.epoch, row.metrics()) for row in epochs)
         tracked.log_rows(self.folder / ROWS_FILE)
         if saved:
             labels = cfg.labels
@@ -118,8 +158,11 @@ class Record:
         replace(self.result or self._blank(), error=reason).save()
 
     def upload(self) -> None:
-        """Track the folder's files."""
-        for name in FILES:
+        """Track the folder's files, and the optimizer's curves."""
+        if self.result is None:
+            self.tracked.log_metrics(legal_metrics(self.report.metrics))
+        self.tracked.log_curves(legal_curves(self.report))
+        for name in (*FILES, *self.optimization_files):
             if (self.folder / name).is_file():
                 self.tracked.log_file(self.folder / name)
         for name in FOLDERS:

@@ -17,6 +17,30 @@ RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)
+class EpochScore:
+    """How the program of one epoch did on the test split."""
+
+    epoch: int
+    """0 is the program as it came."""
+    score: float
+    """The mean score, in [0, 1]."""
+    low: float
+    """Lower limit of its 95% interval."""
+    high: float
+    """Upper limit of its 95% interval."""
+    examples: int
+    """How many were evaluated."""
+    failed: int
+    """How many of them failed, each of which counts 0."""
+    chosen: bool = False
+    """Whether this is the program that the optimizer chose: the run's own score."""
+
+    def metrics(self) -> dict[str, float]:
+        """The figures under the names that they have in a tracked run, at the step of the epoch."""
+        return {"epoch.score": self.score, "epoch.score.low": self.low, "epoch.score.high": self.high}
+
+
+@dataclass(frozen=True)
 class ExperimentResult:
     """What an experiment found, and where it is kept."""
 
@@ -40,6 +64,8 @@ class ExperimentResult:
     """Wall time from start to end."""
     overrides: tuple[str, ...] = ()
     """The job's Hydra overrides, such as ``optimizer.k=8``: what tells the jobs of a sweep apart."""
+    epochs: tuple[EpochScore, ...] = ()
+    """How the program did after each epoch of its optimizer, where that was asked for."""
 
     @classmethod
     def failed(cls, cfg: ExperimentConfig, folder: Path, error: str) -> Self:
@@ -62,6 +88,7 @@ class ExperimentResult:
             "labels": Labels(**plain["labels"]),
             "folder": Path(plain["folder"]),
             "overrides": tuple(plain.get("overrides", ())),
+            "epochs": tuple(EpochScore(**epoch) for epoch in plain.get("epochs", ())),
         }
         return cls(**{**plain, **read})
 

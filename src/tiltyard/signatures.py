@@ -133,6 +133,7 @@ def check_node(
     *,
     target: Callable[..., Any] | None = None,
     supplied: Collection[str] = (),
+    inside: Collection[str] = (),
 ) -> list[Leaf]:
     """Check a resolved node, and every node inside it, against the signatures that they name.
 
@@ -141,6 +142,7 @@ def check_node(
         path: Where the node stands in the config, dotted; empty for the root.
         target: What the node configures; read from ``_target_`` when None.
         supplied: Parameters that the program passes itself, which YAML need not give.
+        inside: Parameters that it passes to the nodes inside this one.
 
     Returns:
         The plain values of the node, with their annotations.
@@ -167,7 +169,7 @@ def check_node(
         leaf
         for key in keys
         for leaf in _check_value(
-            node[key], _join(path, key), options[key].annotation if key in options else Any
+            node[key], _join(path, key), options[key].annotation if key in options else Any, inside
         )
     ]
 
@@ -187,19 +189,26 @@ def _refuse_secrets(value: Any, path: str, key: str) -> None:
         )
 
 
-def _check_value(value: Any, path: str, annotation: Any) -> Iterator[Leaf]:
+def _check_value(value: Any, path: str, annotation: Any, inside: Collection[str]) -> Iterator[Leaf]:
     if value == MISSING:
         raise InputError(f"{path} is not set", f"add {path}=VALUE")
     if isinstance(value, Mapping) and TARGET in value:
-        yield from check_node(value, path)
+        yield from check_node(value, path, supplied=inside, inside=inside)
     elif isinstance(value, Mapping) and is_dataclass(annotation):
         yield from check_node(value, path, target=annotation)  # type: ignore[arg-type]
-    elif isinstance(value, list) and any(isinstance(item, Mapping) and TARGET in item for item in value):
+    elif isinstance(value, list) and any(map(_is_node, value)):
         for position, item in enumerate(value):
-            yield from _check_value(item, f"{path}[{position}]", Any)
+            yield from _check_value(item, f"{path}[{position}]", Any, inside)
+    elif isinstance(value, Mapping) and any(map(_is_node, value.values())):
+        for key, item in value.items():
+            yield from _check_value(item, _join(path, str(key)), Any, inside)
     else:
         _check_type(value, path, annotation)
         yield Leaf(path, value, annotation)
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Mapping) and TARGET in value
 
 
 def _check_type(value: Any, path: str, annotation: Any) -> None:

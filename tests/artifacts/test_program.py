@@ -114,7 +114,7 @@ def test_metadata_says_where_it_came_from(tmp_path, compiled, make_origin):
     )
     assert (metadata.seed, metadata.fingerprint, metadata.score.value) == (3, "f00d", 0.75)
     assert metadata.signature.path == "tiltyard.programs.qa:AnswerQuestion"
-    assert written(metadata.signature.fields) == "question: str, context: str -> answer: str"
+    assert written(metadata.signature.fields) == "context: str, question: str -> answer: str"
     assert metadata.created.utcoffset().total_seconds() == 0
     assert set(metadata.versions) == {"tiltyard", "dspy", "python"}
 
@@ -126,7 +126,7 @@ def test_the_readme_shows_instructions_and_demonstrations(tmp_path, compiled, ma
     assert AnswerQuestion.instructions in text
     assert "````text\na ``` fence\nand a line\n````" in text
     assert "### Demonstration 2" in text
-    assert 'program(question="…", context="…")' in text
+    assert 'program(context="…", question="…")' in text
 
 
 def test_a_changed_signature_is_refused(tmp_path, make_origin, monkeypatch):

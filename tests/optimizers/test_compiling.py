@@ -5,6 +5,8 @@ from tiltyard.errors import InputError
 from tiltyard.models.engine import Completion, TextEngine, message_text
 from tiltyard.optimizers.baseline import Unoptimized
 from tiltyard.optimizers.compiling import compile_program
+from tiltyard.optimizers.playbook.program import PlaybookProgram
+from tiltyard.optimizers.report import OptimizationReport, Snapshot
 from tiltyard.tasks.task import Score
 
 
@@ -95,3 +97,63 @@ def test_what_compiling_used_is_counted(student):
 def test_what_cannot_compile_is_refused(student):
     with pytest.raises(InputError, match="cannot compile"):
         compile_program(print, student, train=[], validation=[])
+
+
+class Threaded(dspy.teleprompt.Teleprompter):
+    """Asks in worker threads, as DSPy's own evaluation does."""
+
+    def compile(self, student, *, trainset):
+        dspy.Evaluate(devset=trainset, metric=metric, num_threads=4, display_progress=False)(student)
+        return student
+
+
+def test_what_worker_threads_use_is_counted_too(student):
+    train = examples(*((f"{n}+{n}", str(2 * n)) for n in range(1, 9)))
+    compiled = compile_program(Threaded(), student, train=train, validation=[])
+    assert (compiled.prompt_tokens, compiled.completion_tokens) == (8, 8)
+    assert compiled.report.candidates[0].score == 1.0
+
+
+class Epochs(dspy.teleprompt.Teleprompter):
+    """Has two epochs, and returns what it is told to."""
+
+    def __init__(self, choose, named=None):
+        self.choose, self.named = choose, named
+
+    def compile(self, student, *, trainset):
+        first, second = student.deepcopy(), student.deepcopy()
+        first.demos, second.demos = trainset[:1], trainset
+        self.report = OptimizationReport(
+            snapshots=[Snapshot(1, first), Snapshot(2, second)], chosen_epoch=self.named
+        )
+        return self.choose(student, first, second)
+
+
+def between(student, first, second):
+    program = student.deepcopy()
+    program.demos = second.demos[1:]
+    return program
+
+
+@pytest.mark.parametrize(
+    ("choose", "named", "chosen", "others"),
+    [
+        (lambda student, first, second: first.deepcopy(), None, 1, [0, 2]),
+        (lambda student, first, second: second, None, 2, [0, 1]),
+        (lambda student, first, second: student.deepcopy(), None, 0, [1, 2]),
+        (lambda student, first, second: PlaybookProgram(student), None, 0, [1, 2]),
+        (between, None, 3, [0, 1, 2]),
+        (between, 2, 2, [0, 1]),
+    ],
+)
+def test_the_chosen_programs_epoch_is_known(choose, named, chosen, others, student):
+    train = examples(("1+1", "2"), ("2+2", "4"))
+    compiled = compile_program(Epochs(choose, named), student, train=train, validation=[])
+    epoch, programs = compiled.epochs(student)
+    assert (epoch, sorted(programs)) == (chosen, others)
+    assert programs.get(0, student) is student
+
+
+def test_an_optimizer_without_epochs_has_none(student):
+    compiled = compile_program(dspy.LabeledFewShot(k=1), student, train=examples(("1+1", "2")), validation=[])
+    assert compiled.epochs(student) == (0, {})

@@ -84,6 +84,9 @@ class ProgramMetadata(BaseModel):
     signature: SavedSignature
     predictors: dict[str, tuple[SignatureField, ...]]
     """The fields of each predictor in the program, by the predictor's name."""
+    wrappers: tuple[str, ...] = ()
+    """``module:QualName`` of the classes that the factory's program stands in, the outermost first: each is
+    built from the program inside it, and the state holds the rest, such as a playbook."""
     language_model: dict[str, Any] = Field(default_factory=dict)
     """The config node of the model that the program was compiled for, without secrets."""
     hardware: dict[str, Any] = Field(default_factory=dict)
@@ -123,8 +126,14 @@ class Origin:
     """The resolved config node of the hardware."""
 
 
-def describe(program: dspy.Module, origin: Origin) -> ProgramMetadata:
-    """What to save about a program."""
+def describe(program: dspy.Module, origin: Origin, wrappers: tuple[str, ...] = ()) -> ProgramMetadata:
+    """What to save about a program.
+
+    Args:
+        program: The program.
+        origin: Where it came from.
+        wrappers: The import paths of the classes that it stands in, the outermost first.
+    """
     signature = origin.signature
     value, low, high = origin.score
     return ProgramMetadata(
@@ -144,6 +153,7 @@ def describe(program: dspy.Module, origin: Origin) -> ProgramMetadata:
             fields=fields_of(signature),
         ),
         predictors={name: fields_of(predictor.signature) for name, predictor in program.named_predictors()},
+        wrappers=wrappers,
         language_model=without_secrets(origin.model_node),
         hardware=without_secrets(origin.hardware_node),
     )
@@ -205,10 +215,10 @@ def type_name(annotation: Any) -> str:
     return str(annotation).removeprefix("typing.")
 
 
-def import_path(signature: type[dspy.Signature]) -> str | None:
-    """Where a signature class is found again; None when it was made at run time."""
-    path = f"{signature.__module__}:{signature.__qualname__}"
-    return path if find(path) is signature else None
+def import_path(defined: type) -> str | None:
+    """Where a class, such as a signature, is found again; None when it was made at run time."""
+    path = f"{defined.__module__}:{defined.__qualname__}"
+    return path if find(path) is defined else None
 
 
 def find(path: str) -> Any:

@@ -37,7 +37,9 @@ from tiltyard.artifacts.metadata import (
 )
 from tiltyard.artifacts.packaging import package_as_model
 from tiltyard.artifacts.readme import program_readme
+from tiltyard.artifacts.wrapping import wrapped, wrappers_of
 from tiltyard.errors import InputError, JobError
+from tiltyard.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +68,12 @@ def build_program_folder(folder: Path, program: dspy.Module, origin: Origin) -> 
         UnsavableProgramError: The optimizer changed more than instructions and demonstrations.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = describe(program, origin)
+    metadata = describe(program, origin, wrappers_of(program))
     state = _state_of(program)
     saved = {**state, "metadata": {"dependency_versions": get_dependency_versions()}}
     (folder / STATE_FILE).write_text(_as_json(saved), encoding="utf-8")
     (folder / METADATA_FILE).write_text(metadata.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / README_FILE).write_text(program_readme(metadata, state), encoding="utf-8")
+    (folder / README_FILE).write_text(redact(program_readme(metadata, state, program)), encoding="utf-8")
     package_as_model(folder, origin.signature)
     try:
         _check_reload(folder, program, state)
@@ -86,8 +88,8 @@ def load_program(folder: Path, *, trusted: bool = False, exact_versions: bool = 
 
     Args:
         folder: The program's folder.
-        trusted: Whether you know who made the folder. Otherwise the only thing that its metadata may name
-            is one class of DSPy modules: a config node can call anything.
+        trusted: Whether you know who made the folder. Otherwise its metadata may name one class of DSPy
+            modules and Tiltyard's own wrappers around it, and nothing else: a config node can call anything.
         exact_versions: Refuse a program that was saved under another minor version of tiltyard or DSPy,
             instead of warning.
 
@@ -109,7 +111,7 @@ def load_program(folder: Path, *, trusted: bool = False, exact_versions: bool = 
     _refuse_other_predictors(program, metadata, folder)
     try:
         program.load_state(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise InputError(
             f"{folder / STATE_FILE} cannot be loaded ({error})", "compile the program again"
         ) from error
@@ -166,7 +168,7 @@ def _build(
         _refuse_strange_factory(metadata.program, folder)
     try:
         factory = instantiate({**metadata.program, "_partial_": True}, _convert_="all")
-        return factory(signature)
+        return wrapped(factory(signature), metadata.wrappers, folder, trusted=trusted)
     except (InstantiationException, TypeError, ValueError) as error:
         raise InputError(f"{folder}: its program cannot be rebuilt ({error})", "compile it again") from error
 

@@ -1,8 +1,10 @@
-"""Tells people what is in a saved program: its instructions, its demonstrations, and where it came from."""
+"""Tells people what is in a saved program: its playbook, instructions and demonstrations, and its origin."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import dspy
 
 from tiltyard.artifacts.metadata import ProgramMetadata, written
 
@@ -24,12 +26,15 @@ It is an MLflow model too: `mlflow.pyfunc.load_model("program").predict(data_fra
 """
 
 
-def program_readme(metadata: ProgramMetadata, state: Mapping[str, Any]) -> str:
+def program_readme(
+    metadata: ProgramMetadata, state: Mapping[str, Any], program: dspy.Module | None = None
+) -> str:
     """A program's README in Markdown.
 
     Args:
         metadata: The program's metadata.
         state: DSPy's state of the program.
+        program: The program, for what its wrappers carry: a playbook, a cheatsheet.
     """
     score = metadata.score
     versions = ", ".join(f"{name} {number}" for name, number in metadata.versions.items())
@@ -39,13 +44,36 @@ def program_readme(metadata: ProgramMetadata, state: Mapping[str, Any]) -> str:
         f"- Score {score.value:.3f} (95% interval {score.low:.3f} to {score.high:.3f}) on the test split, "
         f"seed {metadata.seed}",
         f"- Built by `{metadata.program.get('_target_')}` from `{written(metadata.signature.fields)}`",
+        *(f"- Inside `{wrapper.partition(':')[2]}`" for wrapper in reversed(metadata.wrappers)),
         f"- Saved {metadata.created:%Y-%m-%d %H:%M} UTC under {versions}",
         f"- Run fingerprint `{metadata.fingerprint}`\n",
+        *(_carried(program) if program is not None else ()),
+        *_nearest(state),
         # DSPy's state of a program that is itself a predictor has no level of names.
         *(_predictor(name, state.get(name, state), metadata) for name in metadata.predictors),
         USE.replace("{arguments}", ", ".join(f'{name}="…"' for name in inputs)),
     ]
     return "\n".join(parts)
+
+
+def _carried(program: dspy.Module) -> Iterator[str]:
+    """What the wrappers around a program carry for its prompts, the outermost first."""
+    playbook, sheet = getattr(program, "playbook", None), getattr(program, "sheet", None)
+    if callable(rendered := getattr(playbook, "rendered", None)):
+        yield f"## Playbook\n\n{_fenced(rendered() or 'It is empty.')}"
+    if isinstance(sheet, str):
+        yield f"## Cheatsheet\n\n{_fenced(sheet or 'It is empty.')}"
+    if isinstance(inner := getattr(program, "program", None), dspy.Module):
+        yield from _carried(inner)
+
+
+def _nearest(state: Mapping[str, Any]) -> Iterator[str]:
+    """How many demonstrations a program that looks them up for each question shows, and of how many."""
+    if isinstance(nearest := state.get("nearest"), Mapping):
+        yield (
+            f"- Each question is shown the {nearest['k']} most similar of {len(nearest['known'])} answered "
+            "examples\n"
+        )
 
 
 def _predictor(name: str, state: Mapping[str, Any], metadata: ProgramMetadata) -> str:

@@ -25,7 +25,7 @@ from tiltyard.errors import InputError
 from tiltyard.evaluation.failures import ErrorLog
 from tiltyard.evaluation.progress import Advance, report_progress
 from tiltyard.evaluation.result import Evaluation
-from tiltyard.evaluation.rows import RowWriter
+from tiltyard.evaluation.rows import Row, RowWriter
 from tiltyard.evaluation.trial import RowLabels, Trial, run_trial
 from tiltyard.tasks.task import Task
 from tiltyard.telemetry.calls import SignatureLatency
@@ -53,6 +53,7 @@ def evaluate(
     folder: Path,
     progress: bool | None = None,
     epoch: int = 0,
+    before: Sequence[Row] = (),
 ) -> Evaluation:
     """Run a program on examples and score what it predicts.
 
@@ -75,6 +76,7 @@ def evaluate(
         progress: True for a progress bar, False for none; None for one where stderr is a terminal, and else a
             log line every 30 seconds.
         epoch: The optimizer's epoch, for the rows; 0 where it has none.
+        before: Rows of other epochs that ``predictions.csv`` holds already; both files are then added to.
 
     Raises:
         InputError: There is no example.
@@ -93,8 +95,8 @@ def evaluate(
     start = time.perf_counter()
     with (
         dspy.context(**settings),
-        RowWriter(folder / ROWS_FILE, order=[str(example.id) for example in examples]) as rows,
-        ErrorLog(folder / ERRORS_FILE) as errors,
+        RowWriter(folder / ROWS_FILE, [str(example.id) for example in examples], before) as rows,
+        ErrorLog(folder / ERRORS_FILE, append=bool(before)) as errors,
         report_progress(len(examples), labels.task_name, progress) as advance,
     ):
 

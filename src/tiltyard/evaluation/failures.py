@@ -131,15 +131,18 @@ class ErrorLog:
 
     Args:
         path: The file.
+        append: Whether to keep what it holds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, append: bool = False) -> None:
         self.path = path
+        self._append = append
         self._lock = threading.Lock()
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        self.path.unlink(missing_ok=True)
+        if not self._append:
+            self.path.unlink(missing_ok=True)
         return self
 
     def add(self, failure: Failure) -> None:
@@ -149,7 +152,7 @@ class ErrorLog:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # A model can write half a surrogate pair, which UTF-8 lacks; JSON reads the escape back.
-                self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+                self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
             self._file.write(line + "\n")
             self._file.flush()
 

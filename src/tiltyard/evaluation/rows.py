@@ -8,11 +8,11 @@
 import csv
 import io
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Literal, Self, TextIO
 
 from tiltyard.files import write_bytes
 from tiltyard.redaction import redact
@@ -62,6 +62,8 @@ class Row:
     """1 when every completion came from a response cache, and no call failed for the model's sake."""
 
 
+CHOSEN_EPOCH = "epoch.chosen"
+"""The metric that says which epoch's rows make the run's score, in runs that evaluated several."""
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))
 """The columns of ``predictions.csv``, in order."""
 
@@ -75,19 +77,22 @@ class RowWriter:
     Args:
         path: The file. An existing one is replaced.
         order: The sample ids in their final order.
+        before: Rows that the file holds already, of other epochs; they stay, in front.
     """
 
-    def __init__(self, path: Path, order: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, order: Iterable[str] = (), before: Sequence[Row] = ()) -> None:
         self.path = path
+        self._before = tuple(before)
         self._order = {sample: position for position, sample in enumerate(order)}
         self._written: list[tuple[Row, str]] = []
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = _open(self.path)
-        self._file.write(_HEADER)
-        self._file.flush()
+        self._file = _open(self.path, "a" if self._before else "w")
+        if not self._before:
+            self._file.write(_HEADER)
+            self._file.flush()
         return self
 
     def add(self, row: Row) -> None:
@@ -104,11 +109,12 @@ class RowWriter:
         with self._lock:
             self._file.close()
         if kind is None:
-            _write_lines(self.path, (line for _, line in self._ordered))
+            before = (_line(vars(row).values()) for row in self._before)
+            _write_lines(self.path, (*before, *(line for _, line in self._ordered)))
 
     @property
     def rows(self) -> list[Row]:
-        """The rows written so far, in their final order."""
+        """The rows written here so far, in their final order."""
         return [row for row, _ in self._ordered]
 
     @property
@@ -127,9 +133,9 @@ def _line(values: Iterable[object]) -> str:
 _HEADER = _line(COLUMNS)
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path, mode: Literal["w", "a"]) -> TextIO:
     # A model can write half a surrogate pair, which UTF-8 lacks: such a character stands escaped.
-    return path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+    return path.open(mode, newline="", encoding="utf-8", errors="backslashreplace")
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -141,9 +147,23 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
     write_bytes(path, "".join((_HEADER, *lines)).encode("utf-8", errors="backslashreplace"))
 
 
+def rows_of_the_score(rows: "pd.DataFrame", metrics: Mapping[str, float]) -> "pd.DataFrame":
+    """The rows that a run's score is of: where it evaluated several epochs, those of the chosen one.
+
+    Args:
+        rows: The run's rows.
+        metrics: The run's metrics, among which ``epoch.chosen`` says which epoch that is.
+    """
+    chosen = metrics.get(CHOSEN_EPOCH)
+    return rows if chosen is None else rows[rows["epoch"] == chosen]
+
+
 def read_rows(path: Path) -> "pd.DataFrame":
-    """Read ``predictions.csv``; text columns stay text (``"007"`` and ``"NA"`` are answers)."""
+    """Read ``predictions.csv`` or ``adaptation.csv``.
+
+    Text columns stay text (``"007"`` and ``"NA"`` are answers); an attempt that was not judged has score NaN.
+    """
     import pandas as pd
 
     text = {field.name: str for field in fields(Row) if field.type is str}
-    return pd.read_csv(path, dtype=text, keep_default_na=False)
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"score": ["nan"]})

@@ -122,7 +122,7 @@ def run_trial(
         latencies.record(CACHED if cached else GENERATE, timing.milliseconds, timing.succeeded)
     if cached and usage.original_latency_ms:
         latencies.record(ORIGINAL, usage.original_latency_ms)
-    question, context = _shown(example)
+    question, context = shown(example)
     row = Row(
         model_id=labels.model_id,
         task_name=labels.task_name,
@@ -160,7 +160,7 @@ def _judge(task: Task, example: dspy.Example, prediction: dspy.Prediction) -> _V
     return _Verdict(score, task.answer(prediction), extra)
 
 
-def _shown(example: dspy.Example) -> tuple[str, str]:
+def shown(example: dspy.Example) -> tuple[str, str]:
     """The row's question and context; a record without a question shows all its inputs there."""
     if "question" in example:
         return _text(example["question"]), _text(example.get("context", ""))

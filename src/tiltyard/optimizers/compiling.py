@@ -6,29 +6,38 @@
 import contextlib
 import inspect
 import io
+import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import dspy
 from dspy.teleprompt import Teleprompter
-from dspy.utils.usage_tracker import track_usage
+from dspy.utils.callback import BaseCallback
 
 from tiltyard.errors import InputError
 from tiltyard.optimizers.baseline import Unoptimized
+from tiltyard.optimizers.recorded import compile_recorded
+from tiltyard.optimizers.report import OptimizationReport
+from tiltyard.telemetry.usage import Usage
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled program, and what compiling it used."""
+    """A compiled program, what compiling it used, and how that went."""
 
     program: dspy.Module
     prompt_tokens: int = 0
-    """Tokens read by the calls that the optimizer made."""
+    """Tokens read by the calls that the optimizer made in this run; those that a response cache spared do not
+    count."""
     completion_tokens: int = 0
     """Tokens written by them."""
+    report: OptimizationReport = field(default_factory=OptimizationReport)
+    """What the optimizer tells, or what could be seen of it."""
 
     def metrics(self) -> dict[str, float]:
         """The use of tokens as metrics."""
@@ -36,6 +45,42 @@ class Compiled:
             "tokens.compile.prompt": float(self.prompt_tokens),
             "tokens.compile.completion": float(self.completion_tokens),
         }
+
+    def epochs(self, student: dspy.Module) -> tuple[int, Mapping[int, dspy.Module]]:
+        """The epoch that the program is from, and the programs of the other epochs.
+
+        It is the epoch that the optimizer names, else that of the snapshot which holds the same; a program
+        that no snapshot holds counts as the epoch after the last one. Without snapshots there are no others.
+
+        Args:
+            student: The program as it came: epoch 0.
+        """
+        report = self.report
+        if not report.snapshots:
+            return report.chosen_epoch or 0, {}
+        programs = {0: student, **{snapshot.epoch: snapshot.program for snapshot in report.snapshots}}
+        chosen = report.chosen_epoch
+        if chosen is None:
+            alike = (epoch for epoch, program in programs.items() if _same(program, self.program))
+            chosen = next(alike, max(programs) + 1)
+        return chosen, {epoch: program for epoch, program in programs.items() if epoch != chosen}
+
+
+def _same(one: dspy.Module, other: dspy.Module) -> bool:
+    """Whether two programs answer alike: also where one is the other in a wrapper that adds nothing to it."""
+    if type(one) is not type(other) and type(getattr(other, "program", None)) is type(one):
+        one = type(other)(one)
+    return one is other or (type(one) is type(other) and _state(one) == _state(other))
+
+
+def _state(program: dspy.Module) -> str:
+    return json.dumps(program.dump_state(), sort_keys=True, default=str)
+
+
+def report_of(optimizer: Teleprompter) -> OptimizationReport:
+    """What an optimizer tells of its last compilation, even of one that was broken off; else nothing."""
+    report = getattr(optimizer, "report", None)
+    return report if isinstance(report, OptimizationReport) else OptimizationReport()
 
 
 def compile_program(
@@ -64,7 +109,9 @@ def compile_program(
             f"optimizer._target_ makes a {type(optimizer).__name__}, which cannot compile a program",
             "name a DSPy teleprompter",
         )
-    if not train and not isinstance(optimizer, Unoptimized):
+    if isinstance(optimizer, Unoptimized):
+        return Compiled(optimizer.compile(student))
+    if not train:
         raise InputError(
             f"{type(optimizer).__name__} learns from examples, and the task's train split is empty",
             "add records with split=train, raise task.fractions' first number, or use optimizer=none",
@@ -72,18 +119,44 @@ def compile_program(
     sets = {"trainset": train}
     if "valset" in inspect.signature(optimizer.compile).parameters:
         sets["valset"] = validation
+    paid = _Paid()
     with (
-        dspy.context(max_errors=len(train) + len(validation) + 1),
-        track_usage() as usage,
+        dspy.context(
+            max_errors=len(train) + len(validation) + 1,
+            callbacks=[*dspy.settings.get("callbacks", []), paid],
+        ),
         printing_to_log(),
     ):
-        program = optimizer.compile(student, **sets)
-    totals = usage.get_total_tokens().values()
-    return Compiled(
-        program,
-        prompt_tokens=sum(model.get("prompt_tokens") or 0 for model in totals),
-        completion_tokens=sum(model.get("completion_tokens") or 0 for model in totals),
-    )
+        program, report = compile_recorded(optimizer, student, **sets)
+    return Compiled(program, paid.prompt_tokens, paid.completion_tokens, report)
+
+
+class _Paid(BaseCallback):  # type: ignore[misc]
+    """Counts the tokens of model calls that a response cache did not spare.
+
+    DSPy's own tracker of usage is copied into worker threads, and what is used there is lost to it.
+    """
+
+    def __init__(self) -> None:
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self._lock = threading.Lock()
+        self._asked: dict[str, Any] = {}
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self._asked[call_id] = instance
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:
+        # Other threads may use the same LM; what it returned is the very object in its history.
+        history = self._asked.pop(call_id).history[-_RECENT:]
+        used = Usage.of([entry for entry in history if entry["outputs"] is outputs])
+        with self._lock:
+            self.prompt_tokens += used.prompt_tokens - used.spared_prompt_tokens
+            self.completion_tokens += used.completion_tokens - used.spared_completion_tokens
+
+
+_RECENT = 256
+"""How many of a model's last calls may have ended since one of them did."""
 
 
 @contextlib.contextmanager

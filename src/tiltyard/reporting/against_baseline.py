@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tiltyard.evaluation.paired import Difference, compare, holm
-from tiltyard.evaluation.rows import read_rows
+from tiltyard.evaluation.rows import read_rows, rows_of_the_score
 from tiltyard.result import ExperimentResult
 from tiltyard.tracking.reader import ROWS
 
@@ -119,14 +119,15 @@ def _groups(results: Sequence[ExperimentResult]) -> Iterable[_Group]:
 
 
 def _is_of_the_optimizer(override: str) -> bool:
-    key = override.partition("=")[0].lstrip("+~")
+    key = override.partition("=")[0].lstrip("+~").rpartition("@")[2]  # +model@optimizer.reflector=NAME
     return key in ("optimizer", "labels.optimizer") or key.startswith("optimizer.")
 
 
 def _scores(result: ExperimentResult) -> Mapping[str, float]:
     """The job's score of each example; empty where its rows cannot be read."""
     try:
-        of_samples = read_rows(result.folder / ROWS).groupby("sample_id")["score"].mean()
+        rows = rows_of_the_score(read_rows(result.folder / ROWS), result.metrics)
+        of_samples = rows.groupby("sample_id")["score"].mean()
     except (OSError, ValueError, KeyError):  # a report on the other jobs is worth more than none
         return {}
     return {str(sample): float(score) for sample, score in of_samples.items()}

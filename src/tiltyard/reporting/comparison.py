@@ -27,7 +27,7 @@ VARYING = ("split", "epoch")
 """Columns of the rows that separate lines too, where the rows have more than one value."""
 INTERVAL_SEED = 0
 """Seeds bootstrap intervals, as in a run's own summary."""
-NOT_DIFFERENCES = ("seed", "labels.", "tracking.", "debug", "evaluation.", "cache.")
+NOT_DIFFERENCES = ("seed", "labels.", "tracking.", "debug", "evaluation.", "cache.", "resume")
 """Params in which the runs of one line may differ without a remark."""
 
 
@@ -79,7 +79,8 @@ def summarize(
     if not frames:
         return pd.DataFrame(columns=[*GROUPS, *_FIGURES])
     rows = pd.concat(frames, ignore_index=True)
-    keys = [*GROUPS, *(column for column in VARYING if rows[column].nunique() > 1)]
+    # Which epoch an optimizer chose is no reason to tell repetitions apart; what one run tells apart is.
+    keys = [*GROUPS, *(name for name in VARYING if any(frame[name].nunique() > 1 for frame in frames))]
     lines = [
         dict(zip(keys, values, strict=True)) | _figures(group)
         for values, group in rows.groupby(keys, sort=False)

@@ -7,7 +7,10 @@
 from collections.abc import Mapping
 
 _OWN = {"score", "accuracy", "examples", "examples_per_second", "tokens_per_second"}
-_GROUPS = ("score.", "examples.", "tokens.", "cost.", "memory.", "latency.", "inference.", "energy.")
+_GROUPS = (
+    *("score.", "examples.", "tokens.", "cost.", "memory.", "latency.", "inference.", "energy."),
+    *("optimizer.", "epoch."),
+)
 """What Tiltyard measures itself, by name and by how names begin; any other metric is one of these here."""
 
 

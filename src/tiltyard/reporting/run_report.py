@@ -10,10 +10,13 @@ from pathlib import Path
 
 from tiltyard.evaluation.rows import Row
 from tiltyard.files import write_text
+from tiltyard.optimizers.report import OptimizationReport
 from tiltyard.reporting import numbers
+from tiltyard.reporting.epochs import epoch_sections
 from tiltyard.reporting.figures import latency_figure, save
 from tiltyard.reporting.further import further
 from tiltyard.reporting.markdown import Column, code_block, escape, shorten, table
+from tiltyard.reporting.optimization import optimization_sections
 from tiltyard.result import ExperimentResult
 
 WRONG_SHOWN = 5
@@ -34,6 +37,7 @@ def write_run_report(
     folder: Path,
     *,
     command: str = "",
+    optimization: OptimizationReport | None = None,
 ) -> list[Path]:
     """Write ``report.md``, and ``figures/latency.svg`` and ``.png`` where latencies were measured.
 
@@ -44,6 +48,7 @@ def write_run_report(
             gives them.
         folder: Where the files go.
         command: The command line that runs the same again; left out when empty.
+        optimization: How the program was compiled, where that is known.
 
     Returns:
         The files written.
@@ -53,6 +58,8 @@ def write_run_report(
     sections = [
         f"# {escape(result.name)}",
         *_summary(result, rows),
+        *epoch_sections(result.epochs),
+        *(optimization_sections(optimization) if optimization else ()),
         *_latency(latencies, has_figure=bool(written)),
         *_failures(rows),
         *_examples("Wrong answers", _wrong(rows), WRONG_SHOWN),

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, shown
 from tiltyard.reporting.console import Field, fitting, grid, show, table, text
+from tiltyard.reporting.epochs import epoch_table
 from tiltyard.reporting.further import further
 from tiltyard.reporting.numbers import MISSING, count, duration, figure, fraction, interval, rate, scored
 from tiltyard.reporting.sweep_summary import best_of_tasks, cached_examples
@@ -53,6 +54,7 @@ def print_result(result: ExperimentResult, *, command: str = "", store: Sequence
     show(
         text(ran, "bold"),
         grid([(Text(name, "dim"), value) for name, value in _facts(result)], indent=2),
+        *epoch_table(result.epochs),
         "",
         Text("next", "bold"),
         *_typed(list(_next_steps(result, command, store))),

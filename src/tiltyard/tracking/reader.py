@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InputError, JobError
-from tiltyard.evaluation.rows import read_rows
+from tiltyard.evaluation.rows import read_rows, rows_of_the_score
 from tiltyard.tracking.connection import Connection, StoreFailureError
 from tiltyard.tracking.recorder import Tracking
 from tiltyard.tracking.run import KIND, PARENT
@@ -88,7 +88,7 @@ class TrackedRun:
         return self.tags.get("tiltyard.mode", "")
 
     def rows(self) -> "pd.DataFrame":
-        """The run's ``predictions.csv``, one row per evaluated example.
+        """The rows of the run's ``predictions.csv`` that its score is of, one per evaluated example.
 
         Raises:
             InputError: The run has none.
@@ -103,7 +103,7 @@ class TrackedRun:
                     "it ended before its first example; run it again",
                 )
             path = self._connection.call(lambda: client.download_artifacts(self.run_id, ROWS, folder))
-            return read_rows(Path(path))
+            return rows_of_the_score(read_rows(Path(path)), self.metrics)
 
 
 def runs(

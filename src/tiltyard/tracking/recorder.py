@@ -18,7 +18,8 @@ from pydantic import Field
 from tiltyard.errors import InputError
 from tiltyard.tracking.connection import Connection, open_local, open_server
 from tiltyard.tracking.params import flatten
-from tiltyard.tracking.run import KIND, PARENT, MlflowRun, Run, UntrackedRun
+from tiltyard.tracking.run import KIND, PARENT, MlflowRun, Run
+from tiltyard.tracking.untracked import UntrackedRun
 
 __all__ = ["LocalTracking", "NoTracking", "Run", "ServerTracking", "Tracking"]
 

@@ -7,7 +7,7 @@ makes it FAILED, with the reason in the tag ``tiltyard.error``. What was recorde
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -50,6 +50,10 @@ class Run(Protocol):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record metrics; one that is given again at another step becomes a curve."""
+        ...
+
+    def log_curves(self, points: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        """Record the metrics of many steps at once, each as a step and its metrics."""
         ...
 
     def log_folder(self, folder: Path, into: str | None = None) -> None:
@@ -151,10 +155,18 @@ class MlflowRun:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """See :meth:`Run.log_metrics`."""
+        self.log_curves([(step, metrics)])
+
+    def log_curves(self, points: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        """See :meth:`Run.log_curves`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entities = [Metric(legal_name(name), float(value), now, step) for name, value in metrics.items()]
+        entities = [
+            Metric(legal_name(name), float(value), now, step)
+            for step, metrics in points
+            for name, value in metrics.items()
+        ]
         for batch in _batches(entities, METRICS_PER_BATCH):
             self._write("its metrics", partial(self._client.log_batch, self._id, metrics=batch))
 
@@ -255,39 +267,6 @@ class MlflowRun:
                 self._connection, f"record {what} for run {self._id}", failure, self._folder
             )
             raise self._lost from failure
-
-
-class UntrackedRun:
-    """A run that is not recorded: it takes everything and keeps nothing."""
-
-    run_id: str | None = None
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Keep nothing."""
-
-    def log_folder(self, folder: Path, into: str | None = None) -> None:
-        """Keep nothing."""
-
-    def log_file(self, file: Path) -> None:
-        """Keep nothing."""
-
-    def log_rows(self, predictions: Path) -> None:
-        """Keep nothing."""
-
-    def register_program(self, folder: Path, name: str) -> str | None:
-        """Keep nothing; there is no version."""
-        return None
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Keep nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
 
 def _is_interruption(error: BaseException) -> bool:

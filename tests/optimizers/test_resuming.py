@@ -1,0 +1,75 @@
+"""Where an interrupted compilation finds what it left."""
+
+from contextlib import suppress
+
+import pytest
+
+from tiltyard.optimizers.resuming import checkpoint_folder, checkpoints_of
+
+
+def interrupted(parent, *, resume=True, name="f00d"):
+    """A try that writes a step and is interrupted; returns what it found."""
+    found = []
+    with suppress(KeyboardInterrupt), checkpoint_folder(parent, name, resume=resume) as folder:
+        found = sorted(path.name for path in folder.glob("*"))
+        folder.mkdir(exist_ok=True)
+        (folder / f"step-{len(found)}").write_text("done")
+        raise KeyboardInterrupt
+    return found
+
+
+def test_the_next_try_finds_what_an_interrupted_one_left(tmp_path):
+    assert interrupted(tmp_path) == []
+    assert interrupted(tmp_path) == ["step-0"]
+    assert interrupted(tmp_path) == ["step-0", "step-1"]
+    assert interrupted(tmp_path, name="beef") == []
+
+
+def test_nothing_is_left_after_success(tmp_path):
+    interrupted(tmp_path)
+    with checkpoint_folder(tmp_path, "f00d", resume=True) as folder:
+        assert (folder / "step-0").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_starting_anew_removes_what_was_left(tmp_path):
+    interrupted(tmp_path)
+    assert interrupted(tmp_path, resume=False) == []
+    assert interrupted(tmp_path) == ["step-0"]
+
+
+def test_a_folder_that_is_never_made_is_no_trouble(tmp_path):
+    with checkpoint_folder(tmp_path, "f00d", resume=True) as folder:
+        pass
+    assert not folder.exists()
+
+
+def test_two_runs_of_one_experiment_do_not_share_their_checkpoints(tmp_path, caplog):
+    with checkpoint_folder(tmp_path, "f00d", resume=True) as first:
+        first.mkdir()
+        with checkpoint_folder(tmp_path, "f00d", resume=False) as second:
+            assert second is None
+        assert first.exists()
+    assert "keeps no checkpoints" in caplog.text
+
+
+def test_a_place_that_cannot_be_written_costs_no_run(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    with checkpoint_folder(tmp_path / "file" / "checkpoints", "f00d", resume=True) as folder:
+        assert folder is None
+    assert "keeps no checkpoints" in caplog.text
+
+
+def resumable(metric=None, checkpoints=None):
+    """An optimizer that can go on."""
+
+
+@pytest.mark.parametrize(
+    ("target", "gets"), [("resumable", True), ("test_nothing_is_left_after_success", False)]
+)
+def test_only_an_optimizer_that_takes_checkpoints_gets_a_folder(target, gets, tmp_path):
+    with checkpoints_of(
+        {"_target_": f"{__name__}.{target}"}, tmp_path, lambda: "f00d", resume=True
+    ) as folder:
+        assert (folder is not None) == gets
+    assert list(tmp_path.iterdir()) == []
