@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +65,23 @@ def test_text_too_short_for_a_key_is_left_alone(text):
 def test_a_key_never_survives(secret):
     for shape in ("sk-{}", "hf_{}", "Bearer {}", "https://{}@host", "https://host/?api_key={}", "?token={}"):
         assert secret not in redact(f"before {shape.format(secret)} after")
+
+
+@given(
+    st.sampled_from(("\n", "\t", " ", '"', "x: ")),
+    st.sampled_from(("sk-proj-abcdefghijklmnop1", "AKIAABCDEFGHIJKLMNOP")),
+)
+def test_a_key_in_a_line_of_json_is_masked(before, key):
+    line = json.dumps({"text": f"a{before}{key}"})
+    assert key not in redact(line)
+    assert json.loads(redact(line))["text"].startswith("a")
+
+
+@pytest.mark.parametrize(
+    "text", ['api_key="abcdefgh"', "https://host/?key=abcdefgh", 'see "?token=abcdefgh"']
+)
+def test_an_assigned_secret_is_masked_and_its_quotes_stay(text):
+    assert "abcdefgh" not in redact(text)
+    assert redact(text).count('"') == text.count('"')
+    again = json.loads(redact(json.dumps({"text": text})))["text"]
+    assert again == redact(text)

@@ -18,17 +18,22 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _SECRET_VARIABLE = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_START = r"(?:\b|(?<=\\[nrt]))"
+"""Where a key may start; in a line of JSON, the letter of an escaped line break may stand before it."""
+_ASSIGNED = r"=(?:\\?[\"'])?"
+"""What stands between a name and its value; in a line of JSON, a quote is escaped."""
 _SECRET_TEXT = re.compile(
     "|".join(
         (
             # A key is one long run of letters and digits; hf-internal-testing is several words.
-            r"\b(?:sk|gsk|hf|xai|ghp|glpat)[-_](?:(?:proj|ant|or|v1)-)*[A-Za-z0-9]{12,}[A-Za-z0-9_\-]*",
-            r"\bAKIA[0-9A-Z]{16}\b",
-            r"\bAIza[A-Za-z0-9_\-]{20,}",
+            _START
+            + r"(?:sk|gsk|hf|xai|ghp|glpat)[-_](?:(?:proj|ant|or|v1)-)*[A-Za-z0-9]{12,}[A-Za-z0-9_\-]*",
+            _START + r"AKIA[0-9A-Z]{16}\b",
+            _START + r"AIza[A-Za-z0-9_\-]{20,}",
             r"(?<=Bearer )[A-Za-z0-9._~+/\-]{8,}=*",
             r"(?<=Basic )[A-Za-z0-9+/]{8,}=*",
             r"(?<=://)[^/\s@]+(?=@)",
-            r"(?:(?<=[?&]key)|(?<=[?&]token)|(?<=api_key))=[^&\s\"']+",
+            rf"(?:(?<=[?&]key)|(?<=[?&]token)|(?<=api_key)){_ASSIGNED}[^&\s\"'\\]+",
         )
     ),
     re.IGNORECASE,
@@ -71,7 +76,8 @@ def _is_secret_variable(name: str) -> bool:
 
 
 def _mask(found: re.Match[str]) -> str:
-    return f"={MASK}" if found[0].startswith("=") else MASK
+    assigned = re.match(_ASSIGNED, found[0])
+    return f"{assigned[0] if assigned else ''}{MASK}"
 
 
 class RedactingFormatter(logging.Formatter):

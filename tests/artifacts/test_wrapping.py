@@ -12,6 +12,7 @@ from tiltyard.artifacts.wrapping import wrappers_of
 from tiltyard.errors import InputError
 from tiltyard.models.engine import Completion, TextEngine, engine_lm
 from tiltyard.optimizers.cheatsheet.program import CheatsheetProgram
+from tiltyard.optimizers.nearest import Known, NearestDemonstrations
 from tiltyard.optimizers.playbook.entry import Entry
 from tiltyard.optimizers.playbook.playbook import Playbook
 from tiltyard.optimizers.playbook.program import PlaybookProgram
@@ -117,6 +118,38 @@ def test_a_served_program_reads_its_playbook(tmp_path, make_origin):
     folder = build_program_folder(tmp_path / "program", with_rule(dspy.Predict(AnswerQuestion)), origin)
     served = mlflow.pyfunc.load_model(str(folder))
     assert list(served.predict(pd.DataFrame([QUESTION]))["answer"]) == ["True"]
+
+
+class Shown(TextEngine):
+    """Answers with the answers of the demonstrations in its prompt."""
+
+    def generate(self, request):
+        shown = [str(message.parts) for message in request.messages if message.role == "assistant"]
+        seen = " ".join(word for word in ("warm", "cold", "wet") if any(word in one for one in shown))
+        return Completion(f"[[ ## answer ## ]]\n{seen}\n\n[[ ## completed ## ]]", 1, 1)
+
+
+def shown():
+    return engine_lm("local/shown", Shown())
+
+
+def test_a_served_program_shows_the_same_demonstrations_as_in_its_run(tmp_path, make_origin):
+    import mlflow
+
+    asked = [{"question": f"How is hall {n}?", "context": f"Hall {n} has {n} doors."} for n in range(3)]
+    known = [
+        Known(one, {**one, "answer": word}) for one, word in zip(asked, ("warm", "cold", "wet"), strict=True)
+    ]
+    program = NearestDemonstrations(dspy.Predict(AnswerQuestion), known, k=3)
+    origin = make_origin(model_node={"_target_": f"{__name__}.shown"}, hardware_node={})
+    folder = build_program_folder(tmp_path / "program", program, origin)
+    assert "3 most similar of 3" in (folder / "README.md").read_text()
+    with dspy.context(lm=shown()):
+        in_its_run = [program(**one).answer for one in asked]
+        assert [load_program(folder)(**one).answer for one in asked] == in_its_run
+    served = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame(asked))
+    # None shows the very question, although MLflow names the context first.
+    assert list(served["answer"]) == in_its_run == ["cold wet", "warm wet", "warm cold"]
 
 
 def test_a_users_own_wrapper_loads_when_it_is_trusted(tmp_path, make_origin):

@@ -65,6 +65,13 @@ def test_examples_that_fail_do_not_end_the_compilation(student):
     assert demos(compiled.program) == {("1+1", "2"): True}
 
 
+def test_failures_of_several_rounds_do_not_end_the_compilation(student):
+    train = examples(*[(f"why {n}", "because") for n in range(5)], ("1+1", "2"))
+    optimizer = dspy.BootstrapFewShot(metric=metric, metric_threshold=1.0, max_labeled_demos=0, max_rounds=4)
+    compiled = compile_program(optimizer, student, train=train, validation=[])
+    assert demos(compiled.program) == {("1+1", "2"): True}
+
+
 def test_what_an_optimizer_prints_goes_to_the_log(student, capsys, caplog):
     caplog.set_level("INFO")
     optimizer = dspy.BootstrapFewShot(metric=metric, max_labeled_demos=0)
@@ -84,6 +91,12 @@ def test_an_optimizer_that_chooses_gets_the_validation_split(student):
     optimizer = Recording()
     compile_program(optimizer, student, train=train, validation=validation)
     assert optimizer.seen == (train, validation)
+
+
+def test_an_optimizer_gets_no_empty_validation_split(student):
+    optimizer = Recording()
+    compile_program(optimizer, student, train=examples(("1+1", "2")), validation=[])
+    assert optimizer.seen[1] is None
 
 
 def test_what_compiling_used_is_counted(student):

@@ -114,6 +114,18 @@ def test_the_report_is_that_of_all_steps(engine):
     assert report.notes == ["a: said one", "b: said two"]
 
 
+def test_a_broken_off_step_leaves_what_it_had_found(engine):
+    def failing(*asked):
+        raise KeyboardInterrupt
+
+    chain = Chain({"a": Telling("one"), "shown": BootstrapFewShot(failing, max_labeled_demos=0)})
+    with pytest.raises(KeyboardInterrupt):
+        chain.compile(dspy.Predict("question -> answer"), trainset=TRAIN)
+    assert [one.name for one in chain.report.candidates] == ["a: one"]
+    assert chain.report.metrics["optimizer.metric_calls"] == 1
+    assert chain.report.metrics["optimizer.lm_calls"] == engine.asked == 1
+
+
 def test_the_last_steps_program_is_what_counts(engine):
     chain = Chain([Telling("one"), LabeledFewShot(k=2)])
     chain.compile(dspy.Predict("question -> answer"), trainset=TRAIN)

@@ -193,6 +193,20 @@ def test_an_example_is_not_its_own_demonstration(nearest):
         assert program(question=question).answer != answer
 
 
+def test_the_order_of_the_inputs_does_not_matter():
+    asked = [{"question": f"where is pump {n}", "context": f"hall {n % 7} of 9"} for n in range(30)]
+    program = NearestDemonstrations(dspy.Predict("context, question -> answer"), [Known(a, a) for a in asked])
+    for inputs in asked:
+        turned = dict(reversed(inputs.items()))
+        assert program.shown_for(turned) == program.shown_for(inputs)
+        assert inputs not in [known.inputs for known in program.shown_for(turned)]
+
+
+def test_the_program_is_not_the_one_that_dspy_traced(nearest):
+    program, _ = nearest
+    assert "forward" not in vars(program.program)
+
+
 def test_own_words_are_shown_where_they_were_right(nearest):
     program, _ = nearest
     (right,) = program.shown_for({"question": "does the blue pump cost much"})

@@ -154,7 +154,7 @@ def test_gepa_goes_on_where_a_reflection_gives_nothing():
     program = compiled(optimizer, Silent())
     assert "if it is" in instructions(program)
     assert optimizer.report.metrics["optimizer.failed_reflections"] == 2
-    assert optimizer.report.notes
+    assert "the model wrote no instructions" in optimizer.report.notes[0]
 
 
 class Killed(BaseException):
@@ -290,6 +290,22 @@ def test_copro_keeps_the_best_so_far_where_no_proposal_can_be_read():
     unchanged = compiled(silent, Doubling(breaks=set(range(1, 50))))
     assert instructions(unchanged) == instructions(dspy.Predict("question -> answer"))
     assert silent.report.notes
+
+
+class Forgetful(Doubling):
+    """Has no room for a prompt that holds earlier attempts."""
+
+    def generate(self, request):
+        if "## attempted_instructions ## ]]\n" in message_text(request.messages[-1]):
+            raise dspy.lm15.ContextLengthError("too long")
+        return super().generate(request)
+
+
+def test_copro_keeps_the_best_so_far_where_a_round_is_too_long_for_the_model():
+    optimizer = Copro(metric, breadth=2, depth=2)
+    program = compiled(optimizer, Forgetful(rules=[f"{RULE} if it is even. {RULE} if it is odd"]))
+    assert "if it is odd" in instructions(program)
+    assert "too long" in optimizer.report.notes[0]
 
 
 def simba(seed, **options):

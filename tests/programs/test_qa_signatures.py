@@ -2,6 +2,8 @@ import dspy
 import pytest
 from dspy.utils import DummyLM
 
+from tiltyard.programs.abstracts import DecideFromAbstract
+from tiltyard.programs.finance import CalculateWithFormula
 from tiltyard.programs.qa import SCALES, AnswerFromTable, AnswerQuestion, ChooseOption
 
 
@@ -16,6 +18,13 @@ def test_a_signature_makes_a_program(signature, module):
     assert prediction.answer == "42"
     assert signature.instructions
     assert all(field.json_schema_extra["desc"] for field in signature.fields.values())
+
+
+@pytest.mark.parametrize(
+    "signature", [AnswerQuestion, ChooseOption, AnswerFromTable, CalculateWithFormula, DecideFromAbstract]
+)
+def test_the_context_comes_before_the_question(signature):
+    assert list(signature.input_fields)[:2] == ["context", "question"]
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -18,7 +18,7 @@ from dspy.teleprompt import Teleprompter
 
 from tiltyard.config import instantiate
 from tiltyard.errors import InputError
-from tiltyard.optimizers.recorded import compile_recorded, sets_for
+from tiltyard.optimizers.recorded import compile_recorded, sets_for, told_by
 from tiltyard.optimizers.recorder import Metric
 from tiltyard.optimizers.report import OptimizationReport, Point
 
@@ -65,7 +65,12 @@ class Chain(Teleprompter):  # type: ignore[misc]
             logger.info("Step %s: %s", name, type(step).__name__)
             program = program.deepcopy()
             program._compiled = False  # some of DSPy's refuse what another one has compiled
-            program, report = compile_recorded(step, program, **sets_for(step, trainset, valset))
+            try:
+                program, report = compile_recorded(step, program, **sets_for(step, trainset, valset))
+            except BaseException:  # what the step found until then is worth telling, too
+                if (found := told_by(step)) is not None:
+                    _append(self.report, name, found)
+                raise
             _append(self.report, name, report)
         return program
 

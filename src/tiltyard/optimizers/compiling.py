@@ -4,24 +4,21 @@
 """
 
 import contextlib
-import inspect
 import io
 import json
 import logging
-import threading
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import dspy
 from dspy.teleprompt import Teleprompter
-from dspy.utils.callback import BaseCallback
 
 from tiltyard.errors import InputError
 from tiltyard.optimizers.baseline import Unoptimized
-from tiltyard.optimizers.recorded import compile_recorded
+from tiltyard.optimizers.recorded import compile_recorded, sets_for, told_by
+from tiltyard.optimizers.recorder import Recorder
 from tiltyard.optimizers.report import OptimizationReport
-from tiltyard.telemetry.usage import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +76,7 @@ def _state(program: dspy.Module) -> str:
 
 def report_of(optimizer: Teleprompter) -> OptimizationReport:
     """What an optimizer tells of its last compilation, even of one that was broken off; else nothing."""
-    report = getattr(optimizer, "report", None)
-    return report if isinstance(report, OptimizationReport) else OptimizationReport()
+    return told_by(optimizer) or OptimizationReport()
 
 
 def compile_program(
@@ -99,7 +95,8 @@ def compile_program(
         optimizer: Anything with DSPy's ``compile(student, trainset=..., [valset=...])``.
         student: The program to improve; it is not changed.
         train: What the optimizer learns from.
-        validation: What it chooses by; optimizers that take no ``valset`` do not get it.
+        validation: What it chooses by. Optimizers that take no ``valset`` do not get it, and none gets an
+            empty one.
 
     Raises:
         InputError: The optimizer is none, or it learns from examples, and the train split is empty.
@@ -116,47 +113,18 @@ def compile_program(
             f"{type(optimizer).__name__} learns from examples, and the task's train split is empty",
             "add records with split=train, raise task.fractions' first number, or use optimizer=none",
         )
-    sets = {"trainset": train}
-    if "valset" in inspect.signature(optimizer.compile).parameters:
-        sets["valset"] = validation
-    paid = _Paid()
-    with (
-        dspy.context(
-            max_errors=len(train) + len(validation) + 1,
-            callbacks=[*dspy.settings.get("callbacks", []), paid],
-        ),
-        printing_to_log(),
-    ):
-        program, report = compile_recorded(optimizer, student, **sets)
-    return Compiled(program, paid.prompt_tokens, paid.completion_tokens, report)
-
-
-class _Paid(BaseCallback):  # type: ignore[misc]
-    """Counts the tokens of model calls that a response cache did not spare.
-
-    DSPy's own tracker of usage is copied into worker threads, and what is used there is lost to it.
-    """
-
-    def __init__(self) -> None:
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
-        self._lock = threading.Lock()
-        self._asked: dict[str, Any] = {}
-
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        self._asked[call_id] = instance
-
-    def on_lm_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:
-        # Other threads may use the same LM; what it returned is the very object in its history.
-        history = self._asked.pop(call_id).history[-_RECENT:]
-        used = Usage.of([entry for entry in history if entry["outputs"] is outputs])
-        with self._lock:
-            self.prompt_tokens += used.prompt_tokens - used.spared_prompt_tokens
-            self.completion_tokens += used.completion_tokens - used.spared_completion_tokens
-
-
-_RECENT = 256
-"""How many of a model's last calls may have ended since one of them did."""
+    recorder = Recorder()
+    # Rounds and candidates try an example again, so no number of examples is large enough.
+    with dspy.context(max_errors=sys.maxsize), printing_to_log():
+        program, report = compile_recorded(
+            optimizer, student, recorder, **sets_for(optimizer, train, validation)
+        )
+    return Compiled(
+        program,
+        recorder.prompt_tokens - recorder.spared_prompt_tokens,
+        recorder.completion_tokens - recorder.spared_completion_tokens,
+        report,
+    )
 
 
 @contextlib.contextmanager

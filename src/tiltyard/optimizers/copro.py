@@ -11,7 +11,7 @@ import logging
 from typing import Annotated, Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
+from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError
 from pydantic import Field
 
 from tiltyard.optimizers.bootstrapping import Positive
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 class Copro(RecordedTeleprompter):
     """Coordinate ascent over instructions (``dspy.COPRO``), measured on validation.
 
-    Proposals that break the format are left out. Where a round has none that keeps it, the search ends with
-    the best instructions so far, and the report says so.
+    Proposals that break the format are left out. Where a round has none that keeps it, or is too long for the
+    model, the search ends with the best instructions so far, and the report says so.
 
     Args:
         metric: Scores the candidates.
@@ -71,10 +71,12 @@ class Copro(RecordedTeleprompter):
                 with dspy.context(adapter=several):
                     # It learns nothing from the examples that it is given but the scores of its candidates.
                     program = optimizer.compile(student, trainset=valset)
-            except AdapterParseError as error:
-                logger.warning("No proposal kept the format: %s", str(error).splitlines()[0])
+            except (AdapterParseError, ContextWindowExceededError) as error:
+                logger.warning("A round gave no instructions: %s", str(error).splitlines()[0])
+                broken = isinstance(error, AdapterParseError)
                 self.report.notes.append(
-                    "A round had no instructions that kept the format: the best so far were kept."
+                    f"A round {'had no instructions that kept the format' if broken else 'was too long'}: "
+                    "the best so far were kept."
                 )
                 program = _best_so_far(student, recorder)
         self.report.metrics["optimizer.failed_proposals"] = float(several.failures)

@@ -157,7 +157,9 @@ class Gepa(RecordedTeleprompter):
             "optimizer.resumed_evaluations": float(adapter.replayed),
         }
         if adapter.failures:
-            self.report.notes.append(f"{adapter.failures} reflections gave no instructions.")
+            self.report.notes.append(
+                f"{adapter.failures} reflections gave no instructions; the last one: {adapter.last_failure}"
+            )
         return adapter.build_program(result.best_candidate)
 
     def _adapter(self, student: dspy.Module, metric: Metric, journal: Journal) -> JournalledAdapter:

@@ -83,6 +83,8 @@ class JournalledAdapter(DspyAdapter):  # type: ignore[misc]
         """Evaluated answers that the journal knew."""
         self.failures = 0
         """Reflections that gave no instructions."""
+        self.last_failure = ""
+        """Why the last of them gave none, in a line."""
         self._journal = journal
         self._seed = seed
         self._reflections = 0
@@ -153,7 +155,8 @@ class JournalledAdapter(DspyAdapter):  # type: ignore[misc]
             )
         except Exception as error:
             self.failures += 1
-            logger.warning("A reflection gave no instructions: %s", shortened(str(error)))
+            self.last_failure = shortened(str(error) or type(error).__name__)
+            logger.warning("A reflection gave no instructions: %s", self.last_failure)
             if known is None:
                 self._journal.keep(question, {"error": str(error)})
             raise

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.files import write_text
-from tiltyard.redaction import redact
+from tiltyard.optimizers.adapting.plain_values import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Journal:
         if not self._waiting:
             return None
         entry = self._waiting[0]
-        if entry["question"] != question:
+        if entry["question"] != redacted(question):
             logger.warning("The checkpoints in %s do not fit from here on: going on without them", self._path)
             self._waiting.clear()
             self._write(self._lines)
@@ -88,12 +88,12 @@ class Journal:
 
     def keep(self, question: Json, answer: Json) -> None:
         """Keep an answer. It is on disk when the call returns."""
-        line = json.dumps({"question": question, "answer": answer})
+        line = json.dumps(redacted({"question": question, "answer": answer}))
         self._lines.append(line)
         if self._path is None:
             return
         with self._path.open("ab") as file:
-            file.write((redact(line) + "\n").encode())
+            file.write((line + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
 

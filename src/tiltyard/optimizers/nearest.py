@@ -54,8 +54,8 @@ class Known:
 
 
 def text_of(inputs: Mapping[str, Any]) -> str:
-    """The inputs as one text."""
-    return "\n".join(str(value) for value in inputs.values())
+    """The inputs as one text, in whatever order they are given: a served program gets them in another one."""
+    return "\n".join(str(inputs[name]) for name in sorted(inputs))
 
 
 class KnnFewShot(RecordedTeleprompter):
@@ -99,7 +99,7 @@ class KnnFewShot(RecordedTeleprompter):
         recorder: Recorder,
     ) -> dspy.Module:
         program = student.reset_copy()
-        own = self._own(program, trainset, recorder) if self.bootstrap else {}
+        own = self._own(student.reset_copy(), trainset, recorder) if self.bootstrap else {}
         known = [
             Known(dict(example.inputs()), dict(example), own.get(number, {}))
             for number, example in enumerate(trainset)
@@ -114,7 +114,10 @@ class KnnFewShot(RecordedTeleprompter):
     def _own(
         self, program: dspy.Module, trainset: list[dspy.Example], recorder: Recorder
     ) -> dict[int, dict[str, dict[str, Any]]]:
-        """What the predictors wrote where the answer was right, by the example's number."""
+        """What the predictors wrote where the answer was right, by the example's number.
+
+        DSPy leaves a ``forward`` of its own on the program, which is not to be used any further.
+        """
         metric = recorder.counted(self.metric)
         names = {id(predictor): name for name, predictor in program.named_predictors()}
         with dspy.context(**settings_of(self.teacher)):

@@ -72,7 +72,11 @@ class RecordedTeleprompter(Teleprompter):  # type: ignore[misc]
 
 
 def compile_recorded(
-    optimizer: Teleprompter, student: dspy.Module, **sets: list[dspy.Example]
+    optimizer: Teleprompter,
+    student: dspy.Module,
+    recorder: Recorder | None = None,
+    /,
+    **sets: list[dspy.Example],
 ) -> tuple[dspy.Module, OptimizationReport]:
     """Compile a program with any teleprompter, and tell how it went.
 
@@ -80,19 +84,26 @@ def compile_recorded(
         optimizer: Anything with DSPy's ``compile``. One that has a report of its own gets it back, with what
             the compilation took.
         student: The program to improve.
+        recorder: What records it, for who wants to ask it more afterwards; None makes one.
         **sets: ``trainset`` and, where the optimizer takes one, ``valset``.
 
     Returns:
         The compiled program and the report.
     """
-    recorder = Recorder()
+    recorder = recorder or Recorder()
     with _metric_counted(optimizer, recorder), recorder.recording():
         program = optimizer.compile(student, **sets)
-    report = getattr(optimizer, "report", None)
-    if not isinstance(report, OptimizationReport):
+    report = told_by(optimizer)
+    if report is None:
         return program, recorder.report(program)
     report.metrics = {**recorder.metrics(), **report.metrics}
     return program, report
+
+
+def told_by(optimizer: Teleprompter) -> OptimizationReport | None:
+    """What an optimizer tells of its last compilation, also of one that was broken off; None if nothing."""
+    report = getattr(optimizer, "report", None)
+    return report if isinstance(report, OptimizationReport) else None
 
 
 def sets_for(

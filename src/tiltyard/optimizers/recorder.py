@@ -40,6 +40,10 @@ class Recorder(BaseCallback):  # type: ignore[misc]
         """Tokens that they read."""
         self.completion_tokens = 0
         """Tokens that they wrote."""
+        self.spared_prompt_tokens = 0
+        """Those of the tokens read that a response cache spared."""
+        self.spared_completion_tokens = 0
+        """Those of the tokens written that it spared."""
         self.seconds = 0.0
         """Wall time of the compilation."""
         self.evaluations: list[Evaluation] = []
@@ -86,6 +90,8 @@ class Recorder(BaseCallback):  # type: ignore[misc]
             self.lm_calls += len(outputs) if isinstance(outputs, list) else 1
             self.prompt_tokens += used.prompt_tokens
             self.completion_tokens += used.completion_tokens
+            self.spared_prompt_tokens += used.spared_prompt_tokens
+            self.spared_completion_tokens += used.spared_completion_tokens
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Note what a program looks like when its evaluation begins: optimizers go on changing it."""

@@ -14,6 +14,6 @@ class DecideFromAbstract(dspy.Signature):  # type: ignore[misc]
     Answer with one word: yes, no, or maybe where the results do not decide it.
     """
 
-    question: str = dspy.InputField(desc="the research question")
     context: str = dspy.InputField(desc="the abstract, a labelled section a line")
+    question: str = dspy.InputField(desc="the research question")
     answer: str = dspy.OutputField(desc="yes | no | maybe")

@@ -20,8 +20,8 @@ class CalculateWithFormula(dspy.Signature):  # type: ignore[misc]
     percent sign, unit or words. Write amounts out in full: 5 million is 5000000.0.
     """
 
-    question: str = dspy.InputField(desc="the question")
     context: str = dspy.InputField(desc="the formula and what its terms mean; may be empty")
+    question: str = dspy.InputField(desc="the question")
     answer: str = dspy.OutputField(desc="one plain number, rounded to two decimals")
 
 

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -7,13 +8,12 @@ from tiltyard.models.embedded.curriculum import (
     FIRST,
     FIRST_SHARE,
     MIXTURE,
-    RECALL,
+    PRACTICE,
     answering_share,
     training_episode,
 )
 
-BEGINNING = next(iter(RECALL))
-ANSWERS = range(BEGINNING.stop, BEGINNING.stop + 400)
+ANSWERS = range(PRACTICE[0].places.stop, PRACTICE[0].places.stop + 400)
 MIXED = range(FIRST.stop, FIRST.stop + 800)
 
 
@@ -68,6 +68,7 @@ def test_answers_are_a_share(places):
     assert 0 < answering_share(places) < 1
 
 
-def test_training_begins_with_recall():
-    found = Counter(training_episode(index, seed=0).ability for index in range(200))
-    assert abs(found["recall"] / 200 - RECALL[BEGINNING]) < 0.1
+@pytest.mark.parametrize("practice", PRACTICE)
+def test_each_practice_has_its_share(practice):
+    found = Counter(training_episode(index, seed=0).ability.split("/")[0] for index in practice.places[:200])
+    assert abs(found["recall"] / 200 - practice.share) < 0.1

@@ -13,15 +13,18 @@ import pytest
 
 from tiltyard.models.embedded import adapting, answering, cases
 from tiltyard.models.embedded.conventions import RESERVED_PAIRS
-from tiltyard.models.embedded.curriculum import FIRST, training_episode
+from tiltyard.models.embedded.curriculum import FIRST, PRACTICE, training_episode
 from tiltyard.models.embedded.draw import Draw, reserved
 from tiltyard.models.embedded.held_out import trials
 from tiltyard.models.embedded.held_out_chains import chain_trials
 from tiltyard.models.embedded.held_out_judgements import judgement_trials
 from tiltyard.tasks.conventions_data import SHIPPED_RECORDS, SHIPPED_SEED, encoded, make_records
 
-PLACES = (*range(120), *range(FIRST.stop - 120, FIRST.stop), *range(FIRST.stop, FIRST.stop + 240))
-"""Of the training stream: its beginning, the answers, and some of the mixture of all abilities."""
+PLACES = (
+    *(place for practice in PRACTICE for place in practice.places[:120]),
+    *range(FIRST.stop - 120, FIRST.stop + 240),
+)
+"""Of the training stream: each practice, the answers, and some of the mixture of all abilities."""
 ENTITIES = ("word", "code", "number", "date")
 SHIPPED = ("conventions", "tatqa_tiny", "medqa_tiny", "iot_tiny")
 

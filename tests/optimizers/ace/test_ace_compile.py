@@ -1,10 +1,12 @@
 """ACE through its one seam: what it makes of a student, with models scripted for a small house."""
 
 import random
+import re
 import time
 
 import dspy
 import pytest
+from dspy.lm15 import AuthError
 from house_of_codes import (
     CODES,
     RULE,
@@ -19,14 +21,16 @@ from house_of_codes import (
     rule,
 )
 
-from tiltyard.errors import InputError
+from tiltyard.errors import InputError, JobError
 from tiltyard.models.engine import Completion
 from tiltyard.optimizers.ace.teleprompter import ACE
+from tiltyard.optimizers.playbook import refinement as refinement_module
 from tiltyard.optimizers.playbook.history import History
 from tiltyard.optimizers.playbook.operations import Add
 from tiltyard.optimizers.playbook.playbook import Playbook
 from tiltyard.optimizers.playbook.program import PlaybookProgram
 from tiltyard.optimizers.playbook.refinement import Refinement
+from tiltyard.optimizers.playbook.similarity import HashedSimilarity
 from tiltyard.programs.qa import AnswerQuestion
 
 RULES = {rule(subject) for subject in SUBJECTS}
@@ -81,7 +85,7 @@ def test_the_roles_read_what_the_embedded_model_was_trained_on():
     done = Compiled(train=[example(12, "salt")])
     assert done.oracle.reflected == [
         {
-            "task": "question: How much salt is there?\ncontext: salt 12",
+            "task": "context: salt 12\nquestion: How much salt is there?",
             "answer": "12",
             "expected": "USD 12",
             "feedback": "Expected 'USD 12'.",
@@ -117,6 +121,7 @@ def test_the_student_comes_back_where_nothing_beats_it():
     ]
     assert done.report.chosen_epoch == 0
     assert "Write XXX before salt." in done.report.files["playbook_history.jsonl"]
+    assert done.program.playbook.next_number == 2  # k1 is that rule's for good
 
 
 def test_the_best_playbook_is_kept_even_if_later_ones_are_worse():
@@ -144,6 +149,17 @@ def test_the_best_playbook_is_kept_even_if_later_ones_are_worse():
     assert "Write XXX before salt." not in done.rules
     assert done.report.metrics["optimizer.best_score"] == chosen.score
     assert done.report.chosen_epoch is None
+
+
+def test_an_earlier_playbook_goes_on_with_ids_that_no_later_one_had():
+    class Adding(Oracle):
+        def curate(self, asked, request):
+            return reply(operations=f"ADD rules: Write XXX before salt{len(self.curated)}.")
+
+    start = PlaybookProgram(dspy.Predict(AnswerQuestion), playbook_of(rule("iron")))
+    done = Compiled(oracle=Adding(), student=start, train=[example(n, "salt") for n in range(10, 13)])
+    assert list(done.program.playbook.contents()) == ["k1"]
+    assert done.program.playbook.next_number == 5
 
 
 def test_the_best_is_measured_though_train_is_smaller_than_the_interval():
@@ -194,7 +210,7 @@ class Doubting(Oracle):
     """Finds the rule at the second look at an answer only."""
 
     def reflect(self, asked, request):
-        subject = asked["task"].split()[-2]
+        subject = re.search(r"context: (\w+)", asked["task"])[1]
         if asked["answer"].isdigit():
             return reply(lesson=f"Write YYY before {subject}.")
         return super().reflect(asked, request)
@@ -379,6 +395,86 @@ def test_a_metric_that_fails_harms_no_entry():
     [entry] = done.program.playbook.entries
     assert (entry.harmful, entry.neutral) == (0, 1)
     assert "no such unit" in done.report.attempts[0].error
+
+
+class OutOfOrder(Generator):
+    def generate(self, request):
+        raise RuntimeError("out of order")
+
+
+def test_a_model_that_fails_speaks_against_no_entry():
+    student = PlaybookProgram(dspy.Predict(AnswerQuestion), playbook_of(*sorted(RULES)))
+    done = Compiled(
+        generator=OutOfOrder(),
+        student=student,
+        validation=[],
+        selection="relevant",
+        k=1,
+        credit="shown",
+    )
+    assert {(entry.harmful, entry.neutral) for entry in done.program.playbook.entries} == {(0, 2)}
+
+
+def test_the_metric_is_counted_when_it_is_called():
+    called = []
+
+    def counted(one, prediction):
+        called.append(one)
+        return metric(one, prediction)
+
+    class Failing(Generator):
+        def generate(self, request):
+            if "iron" in str(request.messages[-1]):
+                raise RuntimeError("out of order")
+            return super().generate(request)
+
+    done = Compiled(generator=Failing(), metric=counted, rounds=2)
+    assert done.report.metrics["optimizer.metric_calls"] == len(called) > 0
+    assert done.report.candidates[-1].metric_calls == len(called)
+
+
+def test_a_reflector_without_a_valid_key_ends_the_job():
+    class Locked(Oracle):
+        def reflect(self, asked, request):
+            raise AuthError("no such key")
+
+    with pytest.raises(JobError, match=r"no such key.*optimizer\.reflector"):
+        Compiled(oracle=Locked())
+
+
+def test_a_secret_in_a_lesson_comes_into_no_playbook(tmp_path):
+    class Careless(Oracle):
+        def reflect(self, asked, request):
+            return reply(lesson='Write "https://host/?key=open-sesame-42" before salt.')
+
+        def curate(self, asked, request):
+            return reply(operations=f"ADD house: {asked['lesson']}")
+
+    def compiled():
+        options = {"train": [example(12, "salt")], "validation": [], "checkpoints": tmp_path}
+        return Compiled(oracle=Careless(), **options)
+
+    first, resumed = compiled(), compiled()
+    assert list(first.program.playbook.contents().values()) == ['Write "https://host/?key=***" before salt.']
+    assert not resumed.oracle.reflected
+    assert resumed.report.files == first.report.files
+
+
+def test_another_similarity_of_the_refinement_starts_anew(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(refinement_module, "similarity_named", lambda name: HashedSimilarity())
+    for name in ("hashed", "hashed", "another"):
+        assert "starting anew" not in caplog.text
+        Compiled(checkpoints=tmp_path, refinement=Refinement(similarity=name))
+    assert "starting anew" in caplog.text
+
+
+def test_showing_as_much_as_the_playbook_may_hold_is_refused():
+    def optimizer(shown_tokens):
+        return ACE(metric, selection="relevant", shown_tokens=shown_tokens, refinement=Refinement(budget=400))
+
+    assert optimizer(399).settings.shown_tokens == 399
+    with pytest.raises(InputError, match="nothing would be chosen"):
+        optimizer(400)
 
 
 def test_a_student_may_bring_its_own_model(tmp_path):
@@ -568,6 +664,7 @@ def test_the_report_tells_each_epoch_and_each_role():
     assert len(reflected) == 4
     assert all(one.reflection_latency_ms > 0 for one in reflected)
     assert done.report.attempts[-1].reflection_latency_ms is None
+    assert {(one.prompt_tokens, one.completion_tokens) for one in done.report.attempts} == {(50, 5)}
     assert [snapshot.epoch for snapshot in done.report.snapshots] == [1, 2]
     assert done.report.snapshots[0].program.playbook == done.program.playbook
     assert Playbook.loads(done.report.files["playbook.jsonl"]) == done.program.playbook

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from tiltyard.errors import InputError
 from tiltyard.optimizers.ace.journal import FILE, Journal
 from tiltyard.optimizers.ace.plan import planned
-from tiltyard.optimizers.ace.records import Lesson, Measured, Step, Tried, dumped, loaded, plain
+from tiltyard.optimizers.ace.records import Lesson, Measured, Step, Tried, dumped, loaded
 from tiltyard.optimizers.ace.settings import Settings
+from tiltyard.optimizers.adapting.plain_values import plain
 from tiltyard.optimizers.adapting.spending import Spent
 
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.text(), st.lists(st.text(), max_size=2))
@@ -49,6 +50,7 @@ def measured(steps, score=0.5):
         tokens=9,
         score=score,
         examples=4,
+        judged=4,
         repeated=False,
         ends_epoch=True,
         shown="f00d",
@@ -64,19 +66,21 @@ def test_a_record_survives_its_line(record):
     assert loaded(dumped(measured(3))) == measured(3)
 
 
-def test_outputs_become_plain_values():
-    class Odd:
-        def __str__(self):
-            return "odd"
-
-    assert plain({"answer": "x", "n": 3, "list": [1.5], "odd": Odd()}) == {
-        "answer": "x",
-        "n": 3,
-        "list": [1.5],
-        "odd": "odd",
-    }
+def test_half_a_surrogate_pair_can_be_kept():
     half = plain({"answer": "\ud83d"})
     assert loaded(dumped(_step(outputs=half))).tried[0].outputs == half
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [('see ?key=open-sesame-42" there', 'see ?key=***" there'), ('api_key="${KEY}"', 'api_key="${KEY}"')],
+)
+def test_a_secret_is_kept_nowhere_and_masking_it_breaks_no_line(tmp_path, said, kept):
+    journal = Journal.opened(tmp_path, "f00d")
+    journal.add(_step(outputs={"answer": said}))
+    journal.add(_step(step=1))
+    assert Journal.opened(tmp_path, "f00d").records == journal.records
+    assert journal.records[0].tried[0].outputs == {"answer": kept}
 
 
 def _step(outputs=None, step=0):

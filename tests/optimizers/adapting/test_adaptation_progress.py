@@ -1,4 +1,4 @@
-from tiltyard.optimizers.ace import progress as module
+from tiltyard.optimizers.adapting import progress as module
 from tiltyard.optimizers.adapting.progress import progress
 
 

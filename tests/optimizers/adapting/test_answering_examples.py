@@ -1,11 +1,7 @@
-import threading
-from types import SimpleNamespace
-
 import dspy
 import pytest
-from house_of_codes import Generator, example, lm, metric
 
-from tiltyard.models.engine import Completion, TextEngine
+from tiltyard.models.engine import Completion, TextEngine, engine_lm
 from tiltyard.optimizers.adapting.answering import (
     FORM_BROKEN,
     Answer,
@@ -14,8 +10,8 @@ from tiltyard.optimizers.adapting.answering import (
     asked,
     expected,
 )
-from tiltyard.optimizers.adapting.parallel import in_parallel
 from tiltyard.programs.qa import AnswerQuestion
+from tiltyard.tasks.task import Score
 
 
 class Says(TextEngine):
@@ -23,27 +19,45 @@ class Says(TextEngine):
         self.text = text
 
     def generate(self, request):
-        return Completion(self.text, 4, 2)
+        return Completion(self.text, 50, 5)
 
 
-def program(**overrides):
-    return SimpleNamespace(**overrides)
+TWELVE = Says("[[ ## answer ## ]]\n12\n\n[[ ## completed ## ]]")
+
+
+def lm(engine):
+    return engine_lm("local/says", engine)
+
+
+def example(number, subject):
+    return dspy.Example(
+        id=f"e{number}",
+        question=f"How much {subject} is there?",
+        context=f"{subject} {number}",
+        answer=f"USD {number}",
+    ).with_inputs("question", "context")
+
+
+def metric(example, prediction):
+    right = example.answer == prediction.answer
+    return Score(float(right), "Correct." if right else f"Expected '{example.answer}'.")
 
 
 def test_an_answer_has_its_score_its_feedback_and_what_it_took():
-    with dspy.context(lm=lm(Generator())):
+    with dspy.context(lm=lm(TWELVE)):
         answer = answer_example(dspy.Predict(AnswerQuestion), example(12, "salt"), metric)
     assert (answer.score, answer.feedback, answer.error) == (0.0, "Expected 'USD 12'.", "")
     assert (answer.spent.calls, answer.spent.prompt_tokens, answer.spent.completion_tokens) == (1, 50, 5)
     assert answer.latency_ms > 0
     assert answer.can_be_reflected
+    assert answer.judged
     assert "12" in answer.said
 
 
 def test_without_a_metric_nothing_is_judged():
-    with dspy.context(lm=lm(Generator())):
+    with dspy.context(lm=lm(TWELVE)):
         answer = answer_example(dspy.Predict(AnswerQuestion), example(12, "salt"), None)
-    assert (answer.score, answer.feedback) == (None, "")
+    assert (answer.score, answer.feedback, answer.judged) == (None, "", False)
     assert answer.prediction.answer == "12"
 
 
@@ -53,6 +67,7 @@ def test_a_reply_in_a_broken_form_scores_nothing_and_can_be_reflected_on():
     assert answer.prediction is None
     assert answer.score == 0.0
     assert answer.feedback == FORM_BROKEN
+    assert not answer.judged
     assert answered(answer) == "Twelve, I think"
     assert expected(example(12, "salt"), answer) == "USD 12"
     assert answer.can_be_reflected
@@ -101,41 +116,3 @@ def test_several_outputs_are_told_apart_and_compared_field_by_field():
 def test_what_the_example_does_not_say_is_not_expected():
     one = dspy.Example(question="?", gold="12").with_inputs("question")
     assert expected(one, Answer(prediction=dspy.Prediction(answer="12"))) == ""
-
-
-def test_results_keep_the_order_of_their_items_whoever_is_first():
-    first_may_end = threading.Event()
-
-    def work(item):
-        if item == 0:
-            assert first_may_end.wait(5)
-        if item == 3:
-            first_may_end.set()
-        return item * 10
-
-    seen = []
-    assert in_parallel(work, [0, 1, 2, 3], threads=2, done=seen.append) == [0, 10, 20, 30]
-    assert seen == [0, 10, 20, 30]
-
-
-def test_threads_see_the_settings_around_them_and_keep_theirs_apart():
-    def work(item):
-        with dspy.context(num_threads=item):
-            return dspy.settings.num_threads, dspy.settings.max_errors
-
-    with dspy.context(max_errors=77):
-        assert in_parallel(work, [1, 2, 3], threads=3) == [(1, 77), (2, 77), (3, 77)]
-
-
-def test_an_error_goes_to_the_caller_and_nothing_further_starts():
-    started = []
-
-    def work(item):
-        started.append(item)
-        raise RuntimeError(f"item {item}")
-
-    with pytest.raises(RuntimeError, match="item 0"):
-        in_parallel(work, list(range(50)), threads=1)
-    assert started == [0]
-    with pytest.raises(RuntimeError, match="item 0"):
-        in_parallel(work, list(range(5)), threads=2)

@@ -334,6 +334,28 @@ def test_a_program_with_a_sheet_goes_on_from_it(house):
     assert start.sheet == rule("sum")
 
 
+def test_a_sheet_to_start_from_is_cut_to_the_budget(house):
+    start = CheatsheetProgram(student(), "\n".join(map(rule, ("sum", "weight"))))
+    budget = tokens(rule("sum")) + 1
+    _, program = compiled(program=start, train=examples("sum"), budget_tokens=budget, guarded_from=0)
+    assert program.sheet == rule("sum")
+
+
+def test_the_metric_is_counted_when_it_is_called(house):
+    called = []
+
+    def counted(example, prediction):
+        called.append(example)
+        return metric(example, prediction)
+
+    house.answer = lambda request, fields: (
+        1 / 0 if "weight" in fields["question"] else House.answer(house, request, fields)
+    )
+    optimizer = DynamicCheatsheet(counted, labels=True)
+    optimizer.compile(student(), trainset=TRAIN, valset=VALIDATION)
+    assert optimizer.report.metrics["optimizer.metric_calls"] == len(called) == 5 + 2 * 3
+
+
 def test_the_student_is_not_changed(house):
     program = student()
     before = program.dump_state()

@@ -74,3 +74,10 @@ def test_a_file_that_cannot_be_written_ends_the_job(tmp_path):
     journal.path.mkdir()
     with pytest.raises(JobError, match="cannot be written"):
         Work()(journal)
+
+
+def test_masking_a_secret_breaks_no_line(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    kept = Journal(path, "mine").once("answers/0", lambda: {"text": 'see ?key=open-sesame-42" there'})
+    assert kept == {"text": 'see ?key=***" there'}
+    assert Journal(path, "mine").once("answers/0", lambda: {}) == kept

@@ -261,3 +261,12 @@ def test_a_program_of_several_steps_reads_it_in_each(engine, playbook):
 def test_limits_are_checked_at_once(playbook):
     with pytest.raises(InputError, match="no limit"):
         PlaybookProgram(dspy.Predict(QUESTION), playbook, selection="relevant")
+
+
+def test_what_is_relevant_does_not_depend_on_the_order_of_the_inputs():
+    playbook = Playbook()
+    for content in ("Write USD before amounts.", "Write dates as day.month.year.", "Round doses."):
+        playbook.apply(Add("house", content), step=0)
+    program = PlaybookProgram(dspy.Predict("text, topic -> answer"), playbook, selection="relevant", k=1)
+    inputs = {"text": "the dates of the fault", "topic": "amounts"}
+    assert program.shown_for(inputs) == program.shown_for(dict(reversed(inputs.items())))

@@ -19,7 +19,7 @@ from tiltyard.models.embedded.curriculum import (
     FIRST,
     FIRST_SETTINGS,
     FIRST_SHARE,
-    RECALL,
+    PRACTICE,
     answering_share,
 )
 from tiltyard.models.embedded.held_out import REPHRASED, UNRELATED, WITHOUT, proportion
@@ -136,17 +136,17 @@ def _training_text(training: Mapping[str, Any] | None) -> str:
     settings_told = ", ".join(f"{_COLUMNS[name]} {weight}" for name, weight in FIRST_SETTINGS.items())
     read = _places_read(training)
     first = min(read, FIRST.stop)
-    recalled = " and ".join(
-        f"{100 * share:.0f}% of episodes {places.start:,} to {min(read, places.stop):,}"
-        for places, share in RECALL.items()
-        if read > places.start
+    practised = ", ".join(
+        f"{100 * one.share:.0f}% of episodes {one.places.start:,} to {min(read, one.places.stop):,}"
+        for one in PRACTICE
+        if read > one.places.start
     )
     rows = {
         "Steps": f"{training['steps']:,}{short}",
         "Optimizer": "Muon for the matrices inside the layers, AdamW for the rest",
         "Tokens": f"{training['tokens']:,} in {training['episodes']:,} episodes, each seen once",
-        "Curriculum": f"recall in {recalled}; answers in {100 * FIRST_SHARE:.0f}% of the other episodes up "
-        f"to {first:,} ({settings_told}); the mixture of all abilities else",
+        "Curriculum": f"practice of finding values in {practised}; answers in {100 * FIRST_SHARE:.0f}% of "
+        f"the other episodes up to {first:,} ({settings_told}); the mixture of all abilities else",
         "Learning rate": _learning_rate(settings),
         "Loss": _loss(settings),
         "Last loss": f"{losses['answer']:.4f} on answers, {losses['all']:.4f} on all tokens",

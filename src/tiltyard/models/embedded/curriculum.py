@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import dspy
 from gepa.strategies.instruction_proposal import InstructionProposalSignature
@@ -14,7 +15,7 @@ from tiltyard.models.embedded.adapting import MIPRO, curating, proposing, reflec
 from tiltyard.models.embedded.answering import DEMONSTRATIONS, PLAIN, PLAYBOOK, answering
 from tiltyard.models.embedded.draw import Draw
 from tiltyard.models.embedded.episode import Episode, PromptEpisode
-from tiltyard.models.embedded.recalling import recalling
+from tiltyard.models.embedded.recalling import bare_question, recalling
 from tiltyard.programs.panel import AssessChannelPreference, EvaluateCreative, SimulatePurchaseDecision
 from tiltyard.programs.playbook import CuratePlaybook, ReflectOnAnswer
 from tiltyard.programs.qa import AnswerQuestion, ChooseOption
@@ -50,9 +51,23 @@ MIXTURE: dict[str, tuple[float, Callable[[Draw], Episode | PromptEpisode]]] = {
 """Each ability's share of the episodes, and where they come from."""
 
 
-RECALL: dict[range, float] = {range(20_000): 0.8, range(74_000, 110_000): 0.6}
-"""Places where many episodes are of recall, with their share: the very first, and again once values are
-copied well, so that they are also found."""
+class Practice(NamedTuple):
+    """A part of the stream in which many episodes practise one thing, with nothing around it."""
+
+    places: range
+    share: float
+    """The share of these episodes; the others are as elsewhere."""
+    episode: Callable[[Draw], Episode | PromptEpisode]
+
+
+PRACTICE = (
+    Practice(range(20_000), 0.8, recalling),
+    Practice(range(74_000, 105_472), 0.6, recalling),
+    Practice(range(105_472, 150_000), 0.6, bare_question),
+    Practice(range(150_000, 400_000), 0.4, bare_question),
+)
+"""Dense practice of finding a value by its name, which forms in few steps there and hardly at all amid long
+prompts: first lists to say again, then questions without a layout."""
 FIRST = range(60_000)
 """The first places of the stream, where nearly all other episodes answer: finding what is asked for and
 copying it is what all abilities stand on."""
@@ -70,8 +85,9 @@ def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
         seed: The stream.
     """
     draw = Draw(f"train/{seed}/{index}")
-    if any(index in places and draw.chance(share) for places, share in RECALL.items()):
-        return recalling(draw)
+    for practice in PRACTICE:
+        if index in practice.places and draw.chance(practice.share):
+            return practice.episode(draw)
     if index in FIRST and draw.chance(FIRST_SHARE):
         settings, weights = list(FIRST_SETTINGS), list(FIRST_SETTINGS.values())
         return answering(draw, draw.rng.choices(settings, weights)[0])
@@ -90,11 +106,11 @@ def answering_share(places: int) -> float:
     answers = 0.0
     for part, share in ((FIRST, FIRST_SHARE + (1 - FIRST_SHARE) * mixed), (range(FIRST.stop, places), mixed)):
         here = range(part.start, min(part.stop, places))
-        recalled = sum(
-            often * len(range(max(here.start, one.start), min(here.stop, one.stop)))
-            for one, often in RECALL.items()
+        practised = sum(
+            one.share * len(range(max(here.start, one.places.start), min(here.stop, one.places.stop)))
+            for one in PRACTICE
         )
-        answers += (len(here) - recalled) * share
+        answers += (len(here) - practised) * share
     return answers / places
 
 

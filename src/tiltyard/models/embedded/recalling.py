@@ -9,10 +9,13 @@ out how to look a name up and to copy what stands beside it, which all other abi
 
 from tiltyard.models.embedded.draw import Draw
 from tiltyard.models.embedded.episode import PromptEpisode
+from tiltyard.models.embedded.questions import ask
 from tiltyard.models.embedded.vocabulary import ITEMS, SENSORS, THINGS
 
 SEPARATORS = (" ", " ", ": ", " | ", " = ", " is ")
 """What stands between a name and its value."""
+LOOKED_UP = ("amount", "dose", "reading", "date", "count", "person", "option", "level", "growth")
+"""Kinds of question whose answer is found by a name."""
 
 
 def recalling(draw: Draw) -> PromptEpisode:
@@ -27,6 +30,12 @@ def recalling(draw: Draw) -> PromptEpisode:
         return PromptEpisode("recall", shown, "\n".join(f"{name}{separator}{rows[name]}" for name in asked))
     questions = "\n".join(f"{name}?" for name in asked)
     return PromptEpisode("recall", f"{shown}\n\n{questions}", "\n".join(rows[name] for name in asked))
+
+
+def bare_question(draw: Draw) -> PromptEpisode:
+    """A question of any kind below its context, and its answer in the default way, without any layout."""
+    question = ask(draw, draw.one(LOOKED_UP))
+    return PromptEpisode("recall/question", f"{question.context}\n\n{question.question}", question.answer)
 
 
 def _names(draw: Draw, count: int) -> list[str]:

@@ -22,7 +22,7 @@ class TrainingSettings:
     On the CPU, the same settings and threads come to the same weights.
     """
 
-    steps: int = 7000
+    steps: int = 5900
     """Steps of the optimizer, one batch each; at least 1."""
     seed: int = 0
     """Decides the first weights, the episodes and the order of the batches; at least 0."""
@@ -46,7 +46,7 @@ class TrainingSettings:
     """The highest learning rate."""
     warmup: int = 100
     """Steps over which the learning rate rises to its highest, where it stays."""
-    decay_steps: int = 2000
+    decay_steps: int = 2400
     """The last so many steps, over which the learning rate falls to zero."""
     weight_decay: float = 0.01
     """Decay of the matrices; other weights have none."""

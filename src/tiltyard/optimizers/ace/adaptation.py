@@ -25,6 +25,7 @@ from tiltyard.optimizers.playbook.history import History
 from tiltyard.optimizers.playbook.operations import Unreadable, Verdict
 from tiltyard.optimizers.playbook.playbook import Playbook
 from tiltyard.optimizers.playbook.refinement import Refinement
+from tiltyard.redaction import redact
 
 
 class Adaptation:
@@ -142,16 +143,15 @@ class Adaptation:
     def _verdict(self, learnt: Learnt) -> Verdict:
         answer = learnt.answer
         score = answer.score
-        if score is None or (answer.error and answer.prediction is not None):
-            return "neutral"  # nobody judged the answer, or the metric could not
+        if score is None or not answer.can_be_reflected:
+            return "neutral"  # nobody judged the answer, or it is the model or the metric that failed
         if score >= self._settings.success:
             return "helpful"
         return "neutral" if score > 0 else "harmful"
 
     def _counted(self, learnt: Learnt) -> dict[str, int]:
-        judged = 1 + learnt.retries if self._settings.labels else 0
         return {
-            "metric_calls": judged,
+            "metric_calls": learnt.judged,
             "answers.failed": int(bool(learnt.answer.error)),
             "reflections": learnt.reflections,
             "reflections.failed": len(learnt.problems),
@@ -182,8 +182,8 @@ def identity(example: dspy.Example) -> str:
     """What an example is called among the sources of a rule: its id, or the beginning of its inputs."""
     named = example.get("id", None)
     if named is not None:
-        return str(named)
-    return " ".join(str(value) for value in example.inputs().values())[:80]
+        return redact(str(named))
+    return redact(" ".join(str(value) for value in example.inputs().values()))[:80]
 
 
 def _tried(place: int, learnt: Learnt) -> Tried:

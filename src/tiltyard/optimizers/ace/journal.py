@@ -12,11 +12,12 @@ state would grow with it. A line that a kill has cut off is no record: its step 
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from tiltyard.files import write_text
-from tiltyard.optimizers.ace.records import Record, dumped, loaded
-from tiltyard.redaction import redact
+from tiltyard.optimizers.ace.records import Record, Step, dumped, loaded
+from tiltyard.optimizers.adapting.plain_values import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +67,24 @@ class Journal:
         return cls(path)
 
     def add(self, record: Record) -> None:
-        """Keep a record."""
-        self.records.append(record)
+        """Keep a record, with the secrets in its texts masked.
+
+        In memory too: what is resumed must not differ.
+        """
+        kept = _without_secrets(record)
+        self.records.append(kept)
         if self._path is None:
             return
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(redact(dumped(record)) + "\n")
+            file.write(dumped(kept) + "\n")
+
+
+def _without_secrets(record: Record) -> Record:
+    values = redacted(asdict(record))
+    if isinstance(record, Step):
+        # They are JSON already. What they hold was masked before it came into the playbook.
+        values["events"] = record.events
+    return loaded(json.dumps(values))
 
 
 def _header(line: bytes) -> object:

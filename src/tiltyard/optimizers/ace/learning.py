@@ -1,6 +1,6 @@
 """Lets a program answer one example, and asks the reflector what is to be learnt from that.
 
-    >>> learner = Learner(settings, program, playbook, metric, Reflector())
+    >>> learner = Learner(settings, program, metric, Reflector())
     >>> learner.learn(example).rules
     ('Write USD before sums.',)
 
@@ -25,7 +25,7 @@ from tiltyard.optimizers.adapting.answering import (
     inputs_of,
 )
 from tiltyard.optimizers.adapting.spending import Spent
-from tiltyard.optimizers.playbook.credit import cited_ids
+from tiltyard.optimizers.playbook.citations import cited_ids
 from tiltyard.optimizers.playbook.entry import Entry
 from tiltyard.optimizers.playbook.operations import Add
 from tiltyard.optimizers.playbook.playbook import Playbook
@@ -51,6 +51,8 @@ class Learnt:
     """Lessons that were asked for."""
     reflection_ms: float | None = None
     """Wall time of asking, repetitions included; None where nothing was asked."""
+    judged: int = 0
+    """Answers that the metric was called for."""
     retries: int = 0
     """Answers beyond the first, given with the lessons until then."""
     fixed: bool = False
@@ -88,6 +90,7 @@ class Learner:
         problems: list[str] = []
         generate, reflect = answer.spent, Spent()
         reflections = retries = repeated = 0
+        judged = int(first.judged)
         fixed = False
         reflection_ms: float | None = None
         while self._calls_for_reflection(answer) and reflections < self._settings.rounds:
@@ -114,6 +117,7 @@ class Learner:
             answer = answer_example(self._with_lessons(shown, rules), example, self._metric)
             generate += answer.spent
             retries += 1
+            judged += answer.judged
             fixed = bool(self._right(answer))
             if fixed:
                 break
@@ -127,6 +131,7 @@ class Learner:
             problems=tuple(problems),
             reflections=reflections,
             reflection_ms=reflection_ms,
+            judged=judged,
             retries=retries,
             fixed=fixed,
             repeated=repeated,

@@ -61,7 +61,7 @@ class Step:
     events: str
     """What happened to the playbook: lines of its history."""
     counts: dict[str, int]
-    """How often what was done, such as ``add.applied`` and ``reflections.failed``."""
+    """How often what was done, such as ``operations.add.applied`` and ``reflections.failed``."""
     spent: dict[str, Spent]
     """By role."""
     kind: Literal["step"] = "step"
@@ -83,6 +83,8 @@ class Measured:
     score: float | None
     """None where nothing was measured."""
     examples: int
+    judged: int
+    """How many of their answers the metric was called for: not those that the program failed on."""
     repeated: bool
     """Whether the score is that of an equal program, measured before."""
     ends_epoch: bool

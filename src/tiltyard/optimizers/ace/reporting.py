@@ -177,6 +177,8 @@ def _attempts(told: Told) -> Iterator[Attempt]:
                 reflected=tried.reflected,
                 reflection_latency_ms=tried.reflection_latency_ms,
                 error=tried.error,
+                prompt_tokens=tried.prompt_tokens,
+                completion_tokens=tried.completion_tokens,
             )
 
 
@@ -190,7 +192,7 @@ def _counts(steps: Sequence[Step]) -> dict[str, float]:
 
 def _metric_calls(steps: Sequence[Step], measured: Sequence[Measured]) -> int:
     judged = sum(step.counts.get("metric_calls", 0) for step in steps)
-    return judged + sum(one.examples for one in measured if not one.repeated)
+    return judged + sum(one.judged for one in measured)
 
 
 def _spent(steps: Sequence[Step], measured: Sequence[Measured]) -> dict[str, Spent]:

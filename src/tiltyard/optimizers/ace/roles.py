@@ -5,7 +5,8 @@
 
 A reply without the form that was asked for is searched for what it holds all the same. One that holds nothing
 is asked for once more, with what was wrong. If that does not help either, or the model fails, there is no
-text, and the reply says why: a small model's failures end no adaptation.
+text, and the reply says why: a small model's failures end no adaptation. Only a model that cannot be used at
+all does, such as one without a valid key.
 """
 
 import logging
@@ -17,12 +18,13 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
+from tiltyard.optimizers.adapting.hopeless import HOPELESS, unusable
 from tiltyard.optimizers.adapting.plain_values import well_formed
 from tiltyard.optimizers.adapting.spending import Spent, spending
 from tiltyard.optimizers.other_models import settings_of
 from tiltyard.optimizers.playbook.operations import Unreadable, read_operations
 from tiltyard.programs.playbook import CuratePlaybook, ReflectOnAnswer, listed
-from tiltyard.redaction import one_line
+from tiltyard.redaction import one_line, redact
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +100,11 @@ class Role:
         self._predict = dspy.Predict(signature)
 
     def ask(self, inputs: Mapping[str, str]) -> Reply:
-        """Ask, and ask once more where the reply cannot be used."""
+        """Ask, and ask once more where the reply cannot be used.
+
+        Raises:
+            JobError: The model cannot be used at all.
+        """
         with spending() as spent:
             text, problem, again = self._once(self._predict, inputs)
             retried = again
@@ -108,7 +114,9 @@ class Role:
                 text, problem, _ = self._once(predict, inputs)
         if problem:
             logger.debug("%s: %s", self._signature.__name__, problem)
-        return Reply(well_formed(text), well_formed(" ".join(problem.split())), retried, spent())
+        # Masked here, since what a role says comes into the playbook, and that is written to files.
+        said, why = (well_formed(redact(one)) for one in (text, " ".join(problem.split())))
+        return Reply(said, why, retried, spent())
 
     def _once(self, predict: dspy.Predict, inputs: Mapping[str, str]) -> tuple[str, str, bool]:
         """The field, what is wrong with it, and whether asking again may help."""
@@ -120,7 +128,9 @@ class Role:
             if not text:
                 shown = " ".join((error.lm_response or "").split())[:_LONGEST_REPLY]
                 return "", f"it has no field {self._output}: {shown}", True
-        except Exception as error:  # whatever the model's engine raises
+        except HOPELESS as error:
+            raise unusable(error, "reflects and curates", "optimizer.reflector") from error
+        except Exception as error:  # whatever else the model's engine raises
             return "", f"the model failed: {one_line(error)}", False
         problem = self._problem_of(text)
         return ("" if problem else text), problem, bool(problem)

@@ -11,9 +11,7 @@ that into operations on single entries. The playbook is never written anew as a 
 """
 
 import hashlib
-import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +31,7 @@ from tiltyard.optimizers.ace.roles import Curator, Reflector
 from tiltyard.optimizers.ace.settings import Credit, Mode, ReflectOn, Settings
 from tiltyard.optimizers.ace.versions import Versions
 from tiltyard.optimizers.adapting.answering import Metric
+from tiltyard.optimizers.adapting.fingerprint import fingerprint
 from tiltyard.optimizers.playbook.playbook import Playbook
 from tiltyard.optimizers.playbook.program import PlaybookProgram
 from tiltyard.optimizers.playbook.refinement import Refinement
@@ -88,7 +87,7 @@ class ACE(Teleprompter):  # type: ignore[misc]
         playbook: A file with the playbook to start from; None for that of the student, or for an empty one.
         selection: ``all``: every prompt shows every entry; ``relevant``: those nearest to the question.
         k: The most entries that a prompt shows, for ``relevant``.
-        shown_tokens: The most tokens of entries that a prompt shows, for ``relevant``.
+        shown_tokens: The most tokens of entries that a prompt shows, for ``relevant``; less than the budget.
         similarity: What relevance is measured by: ``hashed``, or the name of a sentence-transformers model.
         refinement: What comes between the curator and the playbook: the filter, deduplication, the budget,
             and what is pruned. None for all its defaults.
@@ -147,6 +146,13 @@ class ACE(Teleprompter):  # type: ignore[misc]
             seed=seed,
         )
         self.refinement = refinement or Refinement(similarity=similarity, seed=seed)
+        budget = self.refinement.budget
+        if shown_tokens is not None and budget is not None and shown_tokens >= budget:
+            raise InputError(
+                f"optimizer.shown_tokens={shown_tokens} shows all that refinement.budget={budget} can hold, "
+                "so that nothing would be chosen",
+                "give fewer than the budget",
+            )
         self.metric = metric
         self.checkpoints = checkpoints
         self.reflector = reflector
@@ -168,6 +174,7 @@ class ACE(Teleprompter):  # type: ignore[misc]
             valset: What is chosen by; without it the last playbook is returned.
 
         Raises:
+            JobError: The model that reflects and curates cannot be used at all.
             OSError: A checkpoint cannot be written.
         """
         self.report = OptimizationReport()
@@ -175,7 +182,19 @@ class ACE(Teleprompter):  # type: ignore[misc]
         program, start = self._taken_apart(student)
         train = trainset[: settings.train_examples]
         validation = (valset or [])[: settings.validation_examples]
-        journal = Journal.opened(self.checkpoints, self._fingerprint(program, start, train, validation))
+        identity = fingerprint(
+            {
+                "settings": asdict(settings),
+                "refinement": _settings_of(self.refinement),
+                "playbook": start.dumps(),
+            },
+            program,
+            train=train,
+            validation=validation,
+            metric=self.metric,
+            models=[self.reflector],
+        )
+        journal = Journal.opened(self.checkpoints, identity)
         if journal.records:
             logger.info("going on behind %d records of %s", len(journal.records), self.checkpoints)
         grown = Adaptation(
@@ -205,25 +224,6 @@ class ACE(Teleprompter):  # type: ignore[misc]
             program, start = copy.program, copy.playbook
         return program, (start if self.playbook is None else self.playbook).carried_over()
 
-    def _fingerprint(
-        self,
-        program: dspy.Module,
-        start: Playbook,
-        train: Sequence[dspy.Example],
-        validation: Sequence[dspy.Example],
-    ) -> str:
-        """A hash of what decides an adaptation, as far as it can be known here."""
-        described = {
-            "settings": asdict(self.settings),
-            "refinement": _settings_of(self.refinement),
-            "program": [type(program).__qualname__, _state_of(program)],
-            "playbook": start.dumps(),
-            "train": [example.toDict() for example in train],
-            "validation": [example.toDict() for example in validation],
-            "models": [_named(lm) for lm in (dspy.settings.lm, self.reflector, *_models_of(program))],
-        }
-        return hashlib.sha256(json.dumps(described, default=str, sort_keys=True).encode()).hexdigest()
-
 
 def _read(path: str) -> Playbook:
     try:
@@ -235,22 +235,6 @@ def _read(path: str) -> Playbook:
     return Playbook.loads(text)
 
 
-def _models_of(program: dspy.Module) -> list[Any]:
-    return [predictor.lm for _, predictor in program.named_predictors()]
-
-
-def _state_of(program: dspy.Module) -> dict[str, Any]:
-    copy = program.deepcopy()
-    for _, predictor in copy.named_predictors():
-        predictor.lm = None  # not every engine has a state
-    state: dict[str, Any] = copy.dump_state()
-    return state
-
-
 def _settings_of(refinement: Refinement) -> dict[str, Any]:
     # What begins with an underscore is its index, which follows from the rest.
     return {name: value for name, value in vars(refinement).items() if not name.startswith("_")}
-
-
-def _named(lm: Any) -> list[Any]:
-    return [getattr(lm, "model", None), getattr(lm, "kwargs", None)]

@@ -86,7 +86,7 @@ class Validation:
     ) -> None:
         shown = hashlib.sha256(listed(playbook.contents()).encode("utf-8", "backslashreplace")).hexdigest()
         equal = next((one for one in self._measured() if one.shown == shown), None)
-        score, spent = (equal.score, Spent()) if equal else self._score(playbook)
+        score, judged, spent = (equal.score, 0, Spent()) if equal else self._score(playbook)
         self._journal.add(
             Measured(
                 epoch=epoch,
@@ -96,6 +96,7 @@ class Validation:
                 tokens=playbook.tokens,
                 score=score,
                 examples=len(self._examples),
+                judged=judged,
                 repeated=equal is not None,
                 ends_epoch=ends_epoch,
                 shown=shown,
@@ -103,9 +104,9 @@ class Validation:
             )
         )
 
-    def _score(self, playbook: Playbook) -> tuple[float | None, Spent]:
+    def _score(self, playbook: Playbook) -> tuple[float | None, int, Spent]:
         if not self._examples:
-            return None, Spent()
+            return None, 0, Spent()
         program = self._settings.program(self._student, playbook)
         answers = in_parallel(
             lambda example: answer_example(program, example, self._metric),
@@ -113,4 +114,5 @@ class Validation:
             threads=dspy.settings.num_threads or 1,
         )
         scores = [answer.score or 0.0 for answer in answers]
-        return sum(scores) / len(scores), total(answer.spent for answer in answers)
+        judged = sum(answer.judged for answer in answers)
+        return sum(scores) / len(scores), judged, total(answer.spent for answer in answers)

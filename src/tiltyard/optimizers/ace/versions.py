@@ -23,11 +23,13 @@ class Versions:
         return self.grown.history.rebuild(steps - 1)
 
     def of(self, measured: Measured) -> Playbook:
-        """The playbook of a measured program; an empty one for the student without any."""
-        if measured.program == "student":
-            return Playbook(next_number=self.grown.next_number)  # its ids would not be new otherwise
-        return self.behind(measured.steps)
+        """The playbook of a measured program; an empty one for the student without any.
+
+        It goes on with ids that no later version had: in the history they stand for other rules.
+        """
+        entries = () if measured.program == "student" else self.behind(measured.steps).entries
+        return Playbook(entries, next_number=self.grown.next_number)
 
     def chosen(self, choice: Choice) -> Playbook:
         """The playbook that a compilation returns."""
-        return self.grown.copy() if choice.measured is None else self.of(choice.measured).copy()
+        return self.grown.copy() if choice.measured is None else self.of(choice.measured)

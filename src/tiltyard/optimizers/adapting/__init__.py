@@ -1,1 +1,1 @@
-"""What optimizers share that look at training examples one by one: answers, their cost, their progress."""
+"""What optimizers share that look at training examples one by one: answers, cost, progress, resuming."""

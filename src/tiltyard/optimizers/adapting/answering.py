@@ -1,4 +1,4 @@
-"""Lets a program answer an example, and says what a reflector and a metric make of it.
+"""Lets a program answer an example, judges the answer, and words both for the model that learns from them.
 
 >>> answer = answer_example(program, example, metric)
 >>> answer.score, answer.feedback
@@ -27,7 +27,7 @@ Metric = Callable[..., Any]
 """``metric(example, prediction)``: a number, which may carry ``feedback``."""
 
 FORM_BROKEN = "The reply did not have the form that was asked for."
-"""What the reflector is told of a reply that could not be parsed: that is no one's label."""
+"""What a reflector or a curator is told of a reply that could not be parsed: that is no one's label."""
 
 _LONGEST_VALUE = 2000
 
@@ -52,6 +52,11 @@ class Answer:
     """Wall time of the program."""
     spent: Spent = field(default=Spent(), compare=False, repr=False)
     """What the program's calls took."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether the metric was called."""
+        return self.score is not None and self.prediction is not None
 
     @property
     def can_be_reflected(self) -> bool:
@@ -110,7 +115,7 @@ def _judged(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) 
 
 
 def asked(example: dspy.Example, fields: Sequence[str] = ()) -> str:
-    """An example's inputs as the reflector reads them, a line for each: ``question: …``.
+    """An example's inputs as a reflector or a curator reads them, a line for each: ``question: …``.
 
     Args:
         example: The example.

@@ -17,9 +17,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_parallel(
-    work: Callable[[T], R], items: Sequence[T], *, threads: int, done: Callable[[R], None] | None = None
-) -> list[R]:
+def in_parallel(work: Callable[[T], R], items: Sequence[T], *, threads: int) -> list[R]:
     """The results of the items, in their order, whichever finishes first.
 
     ``dspy.Parallel`` starts a slow item a second time. A thread pool of the standard library makes an
@@ -29,18 +27,12 @@ def in_parallel(
         work: What is done for each.
         items: What it is done for.
         threads: How many at once; with 1 all of it happens in the calling thread.
-        done: Called with each result in the items' order, in the calling thread.
 
     Raises:
         BaseException: Whatever the first item raised that raised something; no further item is started then.
     """
-    results: list[R] = []
     if min(threads, len(items)) <= 1:
-        for item in items:
-            results.append(work(item))
-            if done is not None:
-                done(results[-1])
-        return results
+        return [work(item) for item in items]
     futures: list[Future[R]] = [Future() for _ in items]
     jobs: SimpleQueue[tuple[T, Future[R]]] = SimpleQueue()
     for job in zip(items, futures, strict=True):
@@ -48,17 +40,13 @@ def in_parallel(
     for number in range(min(threads, len(items))):
         # DSPy keeps its settings in context variables, which new threads do not inherit.
         target = partial(copy_context().run, _work_off, work, jobs)
-        Thread(target=target, name=f"ace-{number}", daemon=True).start()
+        Thread(target=target, name=f"adapting-{number}", daemon=True).start()
     try:
-        for future in futures:
-            results.append(future.result())
-            if done is not None:
-                done(results[-1])
+        return [future.result() for future in futures]
     except BaseException:
         for future in futures:
             future.cancel()
         raise
-    return results
 
 
 def _work_off(work: Callable[[T], R], jobs: "SimpleQueue[tuple[T, Future[R]]]") -> None:

@@ -1,7 +1,7 @@
 """Shows how far an adaptation is: a bar on a terminal, a log line now and then elsewhere.
 
 >>> with progress(total=300, label="ACE") as advance:
-...     advance(1, score=1.0, entries=4)       # one more answer: its score, and the playbook's size
+...     advance(1, score=1.0, entries=4)       # one more answer: the mean score, and the playbook's size
 """
 
 import logging
@@ -25,14 +25,14 @@ class Advance(Protocol):
         Args:
             answers: How many more.
             score: The mean score of all answers until now; None where nothing is judged.
-            entries: The playbook's size.
+            entries: How much is learnt: a playbook's entries, or a sheet's lines.
         """
         ...
 
 
 @contextmanager
 def progress(total: int, label: str, show: bool | None = None) -> Iterator[Advance]:
-    """Show answers given, their mean score, and the playbook's size, on stderr.
+    """Show answers given, their mean score, and how much is learnt, on stderr.
 
     Args:
         total: How many answers there will be.

@@ -17,10 +17,10 @@ from statistics import fmean
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import LMAuthError, LMBillingError, LMConfigurationError
 
-from tiltyard.errors import JobError, TiltyardError
-from tiltyard.optimizers.adapting.answering import Metric, answer_example, answered, asked
+from tiltyard.errors import TiltyardError
+from tiltyard.optimizers.adapting.answering import Metric, answer_example, answered, asked, inputs_of
+from tiltyard.optimizers.adapting.hopeless import HOPELESS, unusable
 from tiltyard.optimizers.adapting.parallel import in_parallel
 from tiltyard.optimizers.adapting.plain_values import plain, well_formed
 from tiltyard.optimizers.adapting.spending import spending
@@ -33,9 +33,6 @@ from tiltyard.optimizers.cheatsheet.records import Answered, Rewritten
 from tiltyard.redaction import one_line
 
 logger = logging.getLogger(__name__)
-
-_HOPELESS = (LMAuthError, LMBillingError, LMConfigurationError)
-"""What does not pass by going on to the next example."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class Adaptation:
                 self.pool.add(case)
 
     def _task(self, step: Step) -> str:
-        return asked(self._trainset[step.position])
+        return asked(self._trainset[step.position], inputs_of(self._program))
 
     def _answers(self, window: Sequence[Step], sheets: Sequence[str]) -> list[Answered]:
         def answer_all() -> dict[str, Any]:
@@ -181,11 +178,8 @@ class Adaptation:
                 return ask()
             except TiltyardError:
                 raise
-            except _HOPELESS as error:
-                raise JobError(
-                    f"the model that curates cannot be used ({one_line(error)})",
-                    "check its key, or choose another as optimizer.curator",
-                ) from error
+            except HOPELESS as error:
+                raise unusable(error, "curates", "optimizer.curator") from error
             except Exception as error:  # whatever else an engine raises costs this rewrite alone
                 failed = Rewrite(Ruling("failed", self.sheet, f"the model failed: {one_line(error)}"))
         return replace(failed, spent=spent())

@@ -16,7 +16,7 @@ from typing import Any
 
 from tiltyard.errors import JobError
 from tiltyard.files import write_text
-from tiltyard.redaction import redact
+from tiltyard.optimizers.adapting.plain_values import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Journal:
 
 def _line(key: str, result: Any) -> str:
     # ASCII: a model can write half a surrogate pair, which UTF-8 lacks.
-    return redact(json.dumps({"key": key, "result": result})) + "\n"
+    return json.dumps({"key": key, "result": redacted(result)}) + "\n"
 
 
 def _read(path: Path) -> dict[str, Any]:

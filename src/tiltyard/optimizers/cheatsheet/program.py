@@ -22,7 +22,7 @@ from dspy.predict.parameter import Parameter
 
 from tiltyard.errors import InputError
 from tiltyard.models.caching import caching
-from tiltyard.optimizers.adapting.answering import asked
+from tiltyard.optimizers.adapting.answering import asked, inputs_of
 from tiltyard.optimizers.cheatsheet.adapter import CheatsheetAdapter
 from tiltyard.optimizers.cheatsheet.curator import Curator
 from tiltyard.optimizers.cheatsheet.guard import Guard
@@ -90,7 +90,7 @@ class CheatsheetProgram(dspy.Module):  # type: ignore[misc]
         notes = self.notes
         if not notes.pool:
             return notes.sheet
-        task = asked(dspy.Example(**inputs).with_inputs(*inputs))
+        task = asked(dspy.Example(**inputs).with_inputs(*inputs), inputs_of(self.program))
         lm = self.curator or dspy.settings.lm
         known = notes.written.get(task, lm) if caching() else None
         if known is not None:

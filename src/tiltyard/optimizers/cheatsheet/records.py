@@ -105,6 +105,8 @@ class Validated(_Stored):
     """0 for the student as it came."""
     score: float
     examples: int
+    judged: int
+    """Those whose answers the metric was called for."""
     failed: int
-    """Those that the program failed on; they score 0."""
+    """Those that the program or the metric failed on; they score 0."""
     spent: Spent

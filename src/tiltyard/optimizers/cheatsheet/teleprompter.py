@@ -11,11 +11,10 @@ The paper learns at test time, from the very questions that it is scored on. Her
 training examples and does not change afterwards, as with every other optimizer.
 """
 
-import hashlib
-import json
 import logging
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,10 +25,11 @@ from pydantic import Field
 
 from tiltyard.errors import InputError, JobError
 from tiltyard.optimizers.adapting.answering import Metric
+from tiltyard.optimizers.adapting.fingerprint import fingerprint
 from tiltyard.optimizers.adapting.progress import progress
 from tiltyard.optimizers.cheatsheet.adaptation import Adaptation, Step
 from tiltyard.optimizers.cheatsheet.curator import Curator
-from tiltyard.optimizers.cheatsheet.guard import Guard
+from tiltyard.optimizers.cheatsheet.guard import Guard, trimmed
 from tiltyard.optimizers.cheatsheet.journal import Journal
 from tiltyard.optimizers.cheatsheet.pool import Pool
 from tiltyard.optimizers.cheatsheet.program import RETRIEVED, CheatsheetProgram
@@ -126,7 +126,7 @@ class DynamicCheatsheet(Teleprompter):  # type: ignore[misc]
         """Adapt a copy of the student, and leave a report of it in ``report``.
 
         Args:
-            student: Any program. One that has a cheatsheet already starts with that.
+            student: Any program. One that has a cheatsheet already starts with that, cut to the budget.
             trainset: What is learnt from.
             valset: What is chosen by, with labels; without it the last sheet is returned.
 
@@ -142,10 +142,17 @@ class DynamicCheatsheet(Teleprompter):  # type: ignore[misc]
         if not trainset:
             raise InputError("there are no training examples", "raise limit, or check the task's data file")
         student = student.deepcopy()
-        program, sheet = _taken_apart(student)
+        program, before = _taken_apart(student)
         journal = Journal(
             self.checkpoints and self.checkpoints / JOURNAL,
-            self._fingerprint(student, trainset, valset or []),
+            fingerprint(
+                self._settings(),
+                student,
+                train=trainset,
+                validation=valset or [],
+                metric=self.metric,
+                models=[self.curator],
+            ),
         )
         if len(journal):
             logger.info("going on behind %d results in %s", len(journal), journal.path)
@@ -155,10 +162,10 @@ class DynamicCheatsheet(Teleprompter):  # type: ignore[misc]
             curator=Curator(self.guard, self.curator),
             journal=journal,
             metric=self.metric,
-            sheet=sheet,
+            sheet=trimmed(before, self.guard.budget_tokens),
             retrieved=self.retrieved,
         )
-        endings = [Ending(0, student, sheet, self._validated(student, valset, journal, epoch=0))]
+        endings = [Ending(0, student, before, self._validated(student, valset, journal, epoch=0))]
         adapt = adaptation.cumulate if self.variant == "cumulative" else adaptation.retrieve
         plan = list(self._plan(len(trainset)))
         steps = sum(len(window) for _, windows in plan for window in windows)
@@ -228,31 +235,19 @@ class DynamicCheatsheet(Teleprompter):  # type: ignore[misc]
         )
         return Validated.loaded(result)
 
-    def _fingerprint(
-        self, student: dspy.Module, train: Sequence[dspy.Example], validation: Sequence[dspy.Example]
-    ) -> str:
-        """A hash of what decides a compilation, as far as it can be known here."""
-        described = {
-            "settings": [
-                self.variant, self.metric is not None, self.epochs, self.max_steps, self.window,
-                self.retrieved, vars(self.guard), self.seed,
-            ],
-            "student": [
-                type(student).__qualname__,
-                student.notes.dump_state() if isinstance(student, CheatsheetProgram) else None,
-                [(name, one.signature.dump_state(), one.demos) for name, one in student.named_predictors()],
-            ],
-            "train": [example.toDict() for example in train],
-            "validation": [example.toDict() for example in validation],
-            "models": [_named(dspy.settings.lm), _named(self.curator)],
-        }  # fmt: skip
-        return hashlib.sha256(json.dumps(described, default=str, sort_keys=True).encode()).hexdigest()
+    def _settings(self) -> dict[str, Any]:
+        """What decides a compilation, of its own settings."""
+        return {
+            "variant": self.variant,
+            "epochs": self.epochs,
+            "max_steps": self.max_steps,
+            "window": self.window,
+            "retrieved": self.retrieved,
+            "guard": asdict(self.guard),
+            "seed": self.seed,
+        }
 
 
 def _taken_apart(student: dspy.Module) -> tuple[dspy.Module, str]:
     """The program alone, and the sheet to start from."""
     return (student.program, student.sheet) if isinstance(student, CheatsheetProgram) else (student, "")
-
-
-def _named(lm: Any) -> list[Any]:
-    return [getattr(lm, "model", None), getattr(lm, "kwargs", None)]

@@ -197,7 +197,7 @@ def _counts(told: Told, epochs: range) -> dict[str, float]:
 def _metric_calls(told: Told, epochs: range) -> int:
     judged = sum(answer.epoch in epochs and answer.outputs is not None for answer in told.answers)
     measured = [ending.validated for ending in told.endings if ending.epoch in epochs]
-    return judged * told.labels + sum(one.examples for one in measured if one)
+    return judged * told.labels + sum(one.judged for one in measured if one)
 
 
 def _spent(told: Told, epochs: range) -> dict[str, Spent]:

@@ -35,6 +35,7 @@ def validated(
         epoch=epoch,
         score=fmean(answer.score or 0.0 for answer in answers),
         examples=len(answers),
+        judged=sum(answer.judged for answer in answers),
         failed=sum(bool(answer.error) for answer in answers),
         spent=total(answer.spent for answer in answers),
     )

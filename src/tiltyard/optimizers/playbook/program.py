@@ -98,7 +98,9 @@ class PlaybookProgram(dspy.Module):  # type: ignore[misc]
         if isinstance(inputs, dspy.Example):
             inputs = inputs.inputs()
         texts = inputs if _QUESTION not in inputs else {_QUESTION: inputs[_QUESTION]}
-        question = "\n".join(str(texts[name]) for name in texts)
+        question = "\n".join(
+            sorted(str(texts[name]) for name in texts)
+        )  # whatever order a caller names them in
         return self.reader.selector.select(self.playbook, question)
 
     def named_parameters(self) -> list[tuple[str, Any]]:

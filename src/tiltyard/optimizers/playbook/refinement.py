@@ -114,6 +114,7 @@ class Refinement:
         self.deduplicate = deduplicate
         self.threshold = threshold
         self.same_words = same_words
+        self.similarity = similarity
         self.policy = policy
         self.score = score or RetentionScore()
         self.seed = seed
