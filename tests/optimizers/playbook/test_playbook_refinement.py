@@ -254,3 +254,28 @@ def test_yaml_can_set_all_of_it():
     node["score"]["half_life"] = 0.0
     with pytest.raises(InputError):
         check_node(node, path="optimizer.refinement")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ("Write USD before amounts.", "Write EUR before amounts.", "update"),
+        ("Write neaqo instead of no.", "Write liosloucu instead of no.", "update"),
+        ("Write USD before amounts.", "Call a level high from 51 on.", "added_instead"),
+        ("Write OT before doses.", "Answer options with the letter in brackets.", "added_instead"),
+    ],
+)
+def test_a_correction_that_says_something_else_is_added_instead(old, new, kind):
+    playbook = Playbook()
+    playbook.apply(Add("house", old), step=0)
+    refined = Refinement().refine(playbook, [Update("k1", new)], step=1)
+    assert refined.counts == {kind: 1}
+    contents = [entry.content for entry in playbook.entries]
+    assert contents == ([new] if kind == "update" else [old, new])
+
+
+def test_all_corrections_can_be_let_through():
+    playbook = Playbook()
+    playbook.apply(Add("house", "Write USD before amounts."), step=0)
+    Refinement(update_similarity=0).refine(playbook, [Update("k1", "Call a level high from 51 on.")], step=1)
+    assert [entry.content for entry in playbook.entries] == ["Call a level high from 51 on."]

@@ -71,6 +71,10 @@ class Refined:
         )
 
 
+OTHER = "other"
+"""The section of a rule whose curator named none."""
+
+
 class Refinement:
     """Carries out a curator's wishes, so that a playbook grows by what is new and says something.
 
@@ -84,6 +88,9 @@ class Refinement:
         threshold: The similarity from which two rules can be the same, in [0, 1].
         same_words: Whether they must have the same content words besides. Without it similarity alone
             decides, and rules that are one word apart are taken for the same above the threshold.
+        update_similarity: The similarity that an entry and its correction have at least, in [0, 1]. A
+            correction that says something else is added beside the entry, which would be lost otherwise:
+            small curators take any entry for the one to correct. 0 lets all corrections through.
         similarity: What finds entries that say the same: ``hashed``, or the name of a sentence-transformers
             model.
         policy: What goes first when the playbook is over its budget.
@@ -103,6 +110,7 @@ class Refinement:
         deduplicate: bool = True,
         threshold: Share = 0.35,
         same_words: bool = True,
+        update_similarity: Share = 0.5,
         similarity: str = HASHED,
         policy: Policy = "score",
         score: RetentionScore | None = None,
@@ -114,6 +122,7 @@ class Refinement:
         self.deduplicate = deduplicate
         self.threshold = threshold
         self.same_words = same_words
+        self.update_similarity = update_similarity
         self.similarity = similarity
         self.policy = policy
         self.score = score or RetentionScore()
@@ -167,6 +176,9 @@ class Refinement:
             reason = refusal(wish.content, self.max_vagueness)
             if reason is not None:
                 return Step(wish, playbook.refuse(wish, reason, step=step, sources=sources), "generic")
+        instead = isinstance(wish, Update) and self._says_something_else(playbook, wish)
+        if isinstance(wish, Update) and instead:
+            wish = Add(OTHER, wish.content)
         if isinstance(wish, Add):
             twin = self._twin(playbook, wish.content)
             if twin is not None:
@@ -180,7 +192,15 @@ class Refinement:
             if twin is not None:
                 merge = Merge((outcome.id, twin.id), one_line(wish.content))
                 return Step(wish, playbook.apply(merge, step=step, sources=sources), "duplicate")
-        return Step(wish, outcome, kind_of(wish))
+        return Step(wish, outcome, "added_instead" if instead else kind_of(wish))
+
+    def _says_something_else(self, playbook: Playbook, wish: Update) -> bool:
+        """Whether a correction is hardly like the entry that it would replace."""
+        if not self.update_similarity or wish.id not in playbook or not one_line(wish.content):
+            return False
+        self._index.follow(playbook)
+        likeness = dict(self._index.similarity.nearest(wish.content, len(playbook)))
+        return likeness.get(wish.id, 0.0) < self.update_similarity
 
     def _join(self, playbook: Playbook, wish: Add, twin: Entry, step: int, sources: Sequence[str]) -> Step:
         """Let an entry have the sources of a rule that it says already."""
