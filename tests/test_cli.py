@@ -186,7 +186,7 @@ def test_without_tracking_there_is_no_store(tiltyard, in_folder):
 def test_config_flags_of_hydra_work(tiltyard, in_folder):
     code, out, _ = tiltyard("--cfg", "job", "optimizer=bootstrap")
     assert code == 0
-    assert "_target_: dspy.BootstrapFewShot" in out
+    assert "_target_: tiltyard.optimizers.bootstrapping.BootstrapFewShot" in out
     code, out, _ = tiltyard("--info", "searchpath")
     assert code == 0
     assert list(in_folder.iterdir()) == []

@@ -33,7 +33,7 @@ _SECRET_TEXT = re.compile(
             r"(?<=Bearer )[A-Za-z0-9._~+/\-]{8,}=*",
             r"(?<=Basic )[A-Za-z0-9+/]{8,}=*",
             r"(?<=://)[^/\s@]+(?=@)",
-            rf"(?:(?<=[?&]key)|(?<=[?&]token)|(?<=api_key)){_ASSIGNED}[^&\s\"'\\]+",
+            rf"(?:(?<=[?&]key)|(?<=[?&]token)|(?<=api_key)){_ASSIGNED}(?!\$\{{)[^&\s\"'\\]+",
         )
     ),
     re.IGNORECASE,

@@ -124,7 +124,14 @@ def test_a_sweep_shows_what_adaptation_did(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["tiltyard"])
     code = main(
-        ["experiment=adaptation", "model=lexical", "limit=30", "tracking=off", "hydra.sweep.dir=mine"]
+        [
+            "experiment=adaptation",
+            "model=lexical",
+            "optimizer=none,bootstrap",
+            "limit=30",
+            "tracking=off",
+            "hydra.sweep.dir=mine",
+        ]
     )
     out, _ = capfd.readouterr()
     assert code == 0

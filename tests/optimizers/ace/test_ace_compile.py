@@ -126,13 +126,11 @@ def test_the_student_comes_back_where_nothing_beats_it():
 
 def test_the_best_playbook_is_kept_even_if_later_ones_are_worse():
     class Forgetful(Oracle):
-        """Knows the house for its first three lessons, and then overturns them."""
+        """Knows the house for its first three lessons, and then forgets them."""
 
         def curate(self, asked, request):
             if len(self.curated) > 3:
-                return reply(
-                    operations="UPDATE k1: Write XXX before salt.\nUPDATE k2: Write XXX before iron."
-                )
+                return reply(operations="REMOVE k1\nREMOVE k2")
             return super().curate(asked, request)
 
     done = Compiled(
@@ -146,7 +144,7 @@ def test_the_best_playbook_is_kept_even_if_later_ones_are_worse():
     assert max(scores.values()) > scores["epoch 1"]
     [chosen] = [one for one in done.report.candidates if one.chosen]
     assert chosen.score == max(scores.values())
-    assert "Write XXX before salt." not in done.rules
+    assert len(done.rules) > 1
     assert done.report.metrics["optimizer.best_score"] == chosen.score
     assert done.report.chosen_epoch is None
 
