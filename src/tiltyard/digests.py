@@ -71,7 +71,7 @@ def describe(
         code = {name: _source_digest(name) for name in sorted(set(_targets(dict(config))))}
     except OSError as error:
         raise InputError(
-            f"cannot read {error.filename} ({error.strerror})", "check its permissions"
+            f"cannot read {error.filename} ({error.strerror})", "give a file that exists and may be read"
         ) from error
     return {
         "config": _canonical(dict(config), content | uncounted),
