@@ -9,8 +9,7 @@ from tiltyard.errors import InputError
 from tiltyard.optimizers.playbook.citations import cited_ids
 from tiltyard.optimizers.playbook.operations import Add, Remove, Update
 from tiltyard.optimizers.playbook.playbook import Playbook
-from tiltyard.optimizers.playbook.selection import Selector, select
-from tiltyard.optimizers.playbook.similarity import HashedSimilarity
+from tiltyard.optimizers.playbook.selection import Selector
 
 RULES = [
     "Round doses to one decimal.",
@@ -34,7 +33,7 @@ def ids(entries):
 
 
 def test_all_shows_all(playbook):
-    assert ids(select(playbook, "What is the dose?", "all")) == ["k1", "k2", "k3", "k4", "k5"]
+    assert ids(Selector("all").select(playbook, "What is the dose?")) == ["k1", "k2", "k3", "k4", "k5"]
 
 
 @pytest.mark.parametrize(
@@ -48,12 +47,11 @@ def test_all_shows_all(playbook):
     ],
 )
 def test_the_relevant_entry_is_found(playbook, question, id):
-    assert ids(select(playbook, question, "relevant", k=1)) == [id]
-    assert ids(select(playbook, question, "relevant", k=1, similarity=HashedSimilarity())) == [id]
+    assert ids(Selector("relevant", k=1).select(playbook, question)) == [id]
 
 
 def test_chosen_entries_stand_by_their_numbers(playbook):
-    chosen = ids(select(playbook, "level, then dose", "relevant", k=2))
+    chosen = ids(Selector("relevant", k=2).select(playbook, "level, then dose"))
     assert chosen == ["k1", "k4"]
 
 
@@ -63,7 +61,7 @@ def test_limits_hold_for_every_question(question, k, tokens):
     playbook = Playbook()
     for rule in RULES:
         playbook.apply(Add("x", rule), step=0)
-    chosen = select(playbook, question, "relevant", k=k, tokens=tokens)
+    chosen = Selector("relevant", k=k, tokens=tokens).select(playbook, question)
     assert len(chosen) <= k
     assert sum(entry.tokens for entry in chosen) <= tokens
     assert ids(chosen) == sorted(ids(chosen))
@@ -76,7 +74,7 @@ def test_limits_hold_for_every_question(question, k, tokens):
 def test_an_entry_that_does_not_fit_makes_room_for_one_that_does(playbook):
     playbook.apply(Update("k1", "Round doses to one decimal, " + "and so on, " * 20), step=1)
     room = playbook["k2"].tokens
-    assert ids(select(playbook, "What dose is the amount?", "relevant", tokens=room)) == ["k2"]
+    assert ids(Selector("relevant", tokens=room).select(playbook, "What dose is the amount?")) == ["k2"]
 
 
 def test_a_selector_sees_every_change_and_other_playbooks(playbook):

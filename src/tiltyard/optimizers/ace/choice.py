@@ -64,9 +64,10 @@ def choose(settings: Settings, measured: Sequence[Measured]) -> Choice:
             f"No playbook beat the student, {student.score:.3f} on {student.examples} validation examples"
             f"{other}: it is returned as it came.",
         )
+    which = "playbook that it started from" if named(best) == "start" else f"playbook of {named(best)}"
     return Choice(
         best,
-        f"The playbook of {named(best)} is returned: {best.score:.3f} on {best.examples} validation "
+        f"The {which} is returned: {best.score:.3f} on {best.examples} validation "
         f"examples, against {student.score:.3f} without a playbook.",
     )
 

@@ -1,13 +1,14 @@
 """How much a rule says: advice that fits every question teaches nothing.
 
-    >>> is_generic("Always double-check your answer.")
+    >>> refusal("Always double-check your answer.")
     "it says nothing that does not go for every question: 'Always double-check your answer.'"
-    >>> is_generic("Write USD before amounts.") is None
+    >>> refusal("Write USD before amounts.") is None
     True
 
 A rule is measured by its words. Words of care, effort and thought, and words for any task's parts, such as
 *question* or *answer*, are general; words that carry a sentence count neither way; everything else is
-specific: a number, a code, a unit, a subject, a form. The list is English: a rule in another language passes.
+specific: a number, a code, a unit, a subject, a form. One specific word is enough: short rules are good ones.
+The list is English: a rule in another language passes.
 """
 
 import re
@@ -64,14 +65,6 @@ def vagueness(text: str) -> float:
     if not words:
         return 1.0
     return sum(_is_general(word) for word in words) / len(words)
-
-
-def is_generic(text: str) -> str | None:
-    """Why a rule teaches nothing; None where it says something specific.
-
-    One specific word is enough: short rules are good ones.
-    """
-    return refusal(text, max_vagueness=1.0)
 
 
 def refusal(text: str, max_vagueness: float = DEFAULT_MAX_VAGUENESS) -> str | None:

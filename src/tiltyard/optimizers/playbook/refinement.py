@@ -63,13 +63,6 @@ class Refined:
         counts["pruned"] = len(self.pruned)
         return {kind: count for kind, count in counts.items() if count}
 
-    @property
-    def changed(self) -> bool:
-        """Whether the playbook is another than before."""
-        return bool(self.pruned) or any(
-            step.outcome.applied or step.kind == "duplicate" for step in self.steps
-        )
-
 
 OTHER = "other"
 """The section of a rule whose curator named none."""
@@ -155,19 +148,6 @@ class Refinement:
             ledger=self._ledger,
         )
         return Refined(steps, tuple(pruned))
-
-    def merge_duplicates(self, playbook: Playbook, *, step: int) -> list[Outcome]:
-        """Join the entries of a playbook that say the same, such as one that was written by hand.
-
-        It looks at every entry; :meth:`refine` looks at what it is given.
-        """
-        outcomes = []
-        for id in [entry.id for entry in playbook.entries]:
-            twin = self._twin(playbook, playbook[id].content, besides=id) if id in playbook else None
-            if twin is not None:
-                oldest = min(playbook[id], twin, key=lambda entry: entry.number)
-                outcomes.append(playbook.apply(Merge((id, twin.id), oldest.content), step=step))
-        return outcomes
 
     def _carry_out(self, playbook: Playbook, wish: Wish, step: int, sources: Sequence[str]) -> Step:
         if isinstance(wish, Unreadable):

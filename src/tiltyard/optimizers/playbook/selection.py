@@ -1,6 +1,6 @@
 """Which entries of a playbook a prompt shows: all, or those nearest to the question within a limit.
 
->>> [entry.id for entry in select(playbook, "What is the dose?", "relevant", k=2)]
+>>> [entry.id for entry in Selector("relevant", k=2).select(playbook, "What is the dose?")]
 ['k3', 'k9']
 """
 
@@ -10,43 +10,12 @@ from typing import Any, Literal, get_args
 from tiltyard.errors import InputError
 from tiltyard.optimizers.playbook.entry import Entry, tokens
 from tiltyard.optimizers.playbook.playbook import Playbook
-from tiltyard.optimizers.playbook.similarity import HASHED, FollowingIndex, Similarity, similarity_named
+from tiltyard.optimizers.playbook.similarity import HASHED, FollowingIndex, similarity_named
 
 Selection = Literal["all", "relevant"]
 """All entries, or those that are relevant to the question."""
 
 _SMALLEST_ENTRY = tokens("[k1] x")
-
-
-def select(
-    playbook: Playbook,
-    question: str,
-    how: Selection,
-    k: int | None = None,
-    tokens: int | None = None,
-    similarity: Similarity | None = None,
-) -> list[Entry]:
-    """Choose entries once. For many questions on one playbook, keep a :class:`Selector`.
-
-    Args:
-        playbook: What to choose from.
-        question: What is asked.
-        how: ``all``, or ``relevant`` to the question.
-        k: The most entries; None for no such limit.
-        tokens: The most tokens in all; None for no such limit. An entry that does not fit is left out, and a
-            less relevant one that does is taken.
-        similarity: An empty index; None for a hashed one. It keeps the entries.
-
-    Returns:
-        The entries by their numbers, so that prompts begin alike.
-
-    Raises:
-        InputError: The limits do not go with ``how``.
-    """
-    selector = Selector(how, k=k, tokens=tokens)
-    if similarity is not None:
-        selector.index = FollowingIndex(similarity)
-    return selector.select(playbook, question)
 
 
 class Selector:
