@@ -89,6 +89,9 @@ def test_labels_of_generic_options_say_what_was_chosen(composed, data):
         (["evaluation.threads=many"], "evaluation.threads"),
         (["evaluation.threads=0"], "evaluation.threads=0"),
         (["evaluation.disable_caching=maybe"], "evaluation.disable_caching"),
+        (["+evaluation.fail_on.truncate=0.1"], "did you mean 'truncated'?"),
+        (["evaluation.fail_on.truncated=1.5"], "fail_on.truncated=1.5: should be less than or equal"),
+        (["evaluation.fail_on=0.1"], "evaluation.fail_on=0.1: should be an object"),
         (["cache.size_limit_mb=0"], "cache.size_limit_mb=0"),
         (["+cache.place=here"], "unknown key 'cache.place'"),
         (["task=qa"], "task.path is not set"),
@@ -114,6 +117,7 @@ def test_the_fingerprint_is_that_of_the_result(composed, data, tmp_path):
     assert base == of("labels.task=another", "tracking=off", "debug=true")
     assert base == of("evaluation.disable_caching=true", "evaluation.threads=2", "cache.enabled=false")
     assert base == of("evaluation.each_epoch=true", "resume=false")
+    assert base == of("evaluation.fail_on={truncated: 0.1, duplicates: 0}")
     changed = [of("seed=1"), of("limit=2"), of("optimizer=bootstrap"), of("task=iot_tiny")]
     assert len({base, *changed}) == 5
 

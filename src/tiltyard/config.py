@@ -24,6 +24,7 @@ __all__ = [
     "AXES",
     "Content",
     "ExperimentConfig",
+    "HealthLimits",
     "Operational",
     "Settled",
     "check",
@@ -70,6 +71,34 @@ class Labels:
         return "baseline" if self.optimizer == "none" else self.optimizer
 
 
+Rate = Annotated[float | None, Field(ge=0, le=1)]
+"""A share of examples, or None for any."""
+
+
+@dataclass(frozen=True)
+class HealthLimits:
+    """The highest rates at which a run still passes; null lets any rate pass.
+
+    A run that exceeds one fails when all its results are recorded. :mod:`tiltyard.evaluation.health` says
+    exactly what each rate is.
+    """
+
+    truncated: Rate = None
+    """Examples with a completion that the token limit cut off."""
+    unparsed: Rate = None
+    """Examples whose completion did not have the format asked for."""
+    error: Rate = None
+    """Examples that failed for any other reason."""
+    empty: Rate = None
+    """Examples that were answered with nothing."""
+    constant: Rate = None
+    """Of the examples with another gold answer, those that got the most frequent answer."""
+    duplicates: Rate = None
+    """Test items that also stand in train or validation."""
+    gold_position_skew: Rate = None
+    """How far the most favoured position of the right option exceeds its chance, in multiple choice."""
+
+
 @dataclass(frozen=True)
 class EvaluationConfig:
     """How a program is evaluated on the test split."""
@@ -82,6 +111,8 @@ class EvaluationConfig:
     each_epoch: bool = False
     """Evaluate the program as it came and after each of the optimizer's epochs too, where it has epochs. The
     run's score stays that of the program which the optimizer chose."""
+    fail_on: HealthLimits = field(default_factory=HealthLimits)
+    """Health checks that fail a run."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +175,14 @@ def resolve(cfg: DictConfig) -> ExperimentConfig:
         **{
             **plain,
             "labels": Labels(**{key: str(value) for key, value in plain["labels"].items()}),
-            "evaluation": EvaluationConfig(**plain.get("evaluation", {})),
+            "evaluation": _evaluation(plain.get("evaluation", {})),
             "cache": CacheConfig(**plain.get("cache", {})),
         }
     )
+
+
+def _evaluation(values: Mapping[str, Any]) -> EvaluationConfig:
+    return EvaluationConfig(**{**values, "fail_on": HealthLimits(**values.get("fail_on", {}))})
 
 
 def check(cfg: DictConfig) -> None:

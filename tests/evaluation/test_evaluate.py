@@ -441,6 +441,25 @@ def test_a_further_metric_may_apply_to_some_examples_only(run):
     assert evaluation.extra == {"f1": pytest.approx(4 / 5)}
 
 
+def test_a_task_sums_up_the_whole_split_failed_examples_included(run):
+    def summary(judged):
+        assert [one.example.id for one in judged] == [f"sum-{n}" for n in range(6)]
+        assert [(one.answer, one.score) for one in judged[:3]] == [("1", 1.0), ("2", 1.0), ("", 0.0)]
+        return {"answered": sum(bool(one.answer) for one in judged), "score": 7.0}
+
+    run.task.summary = summary
+    metrics = run(Adder({"2 + 1": "garbage"})).metrics()
+    assert metrics["answered"] == 5.0
+    assert metrics["score"] == pytest.approx(5 / 6)
+
+
+def test_a_summary_that_is_no_number_is_an_error_and_keeps_the_rows(run):
+    run.task.summary = lambda judged: {"macro": float("nan")}
+    with pytest.raises(ValueError, match="metric macro of the task's summary is nan"):
+        run(Adder())
+    assert len(run.rows) == 6
+
+
 def test_a_record_without_a_question_shows_its_inputs(run):
     class Sort(dspy.Signature):
         numbers: list[int] = dspy.InputField()

@@ -60,6 +60,14 @@ def test_the_plain_layout_labels_the_speakers(tokenizer, tokenizer_has_one):
     )
 
 
+def test_a_template_is_known_by_its_digest(tokenizer):
+    known = Prompt(tokenizer).digest
+    assert len(known) == 12
+    tokenizer.chat_template += " "
+    assert Prompt(tokenizer).digest not in ("", known)
+    assert Prompt(tokenizer, "none").digest == ""
+
+
 def test_developer_text_is_system_text(tokenizer):
     request = Request(
         model="m", messages=(Message(role="developer", parts=(TextPart("Hm."),)), Message.user("Hi"))

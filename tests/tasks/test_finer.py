@@ -122,7 +122,11 @@ def test_tags_are_scored_by_position_with_feedback(make, answer, score, exact, f
     prediction = dspy.Prediction(answer=answer)
     verdict = task.metric(example, prediction)
     assert (float(verdict), verdict.feedback) == (score, feedback)
-    assert task.extra_metrics(example, prediction) == {"exact": exact, "flexible": flexible}
+    assert task.extra_metrics(example, prediction) == {
+        "exact": exact,
+        "strict": score,
+        "flexible": flexible,
+    }
     assert task.gold(example) == "Goodwill,Revenues,DebtInstrumentTerm,SharePrice"
     assert task.answer(prediction) == answer.strip()
 
@@ -133,7 +137,8 @@ def test_no_answer_is_wrong(make, prediction):
     (example,) = task.splits(seed=0, limit=None).test
     verdict = task.metric(example, dspy.Prediction(**prediction))
     assert (float(verdict), verdict.feedback) == (0.0, "Expected 'Goodwill', no answer was given.")
-    assert task.extra_metrics(example, dspy.Prediction(**prediction)) == {"exact": 0.0, "flexible": 0.0}
+    none = {"exact": 0.0, "strict": 0.0, "flexible": 0.0}
+    assert task.extra_metrics(example, dspy.Prediction(**prediction)) == none
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_an_answer_is_scored_as_the_released_code_does_with_feedback(
     verdict = task.metric(example, prediction)
     expected = f"Expected {target}, got '{answer.strip()}'. {hint}" if hint else "Correct."
     assert (float(verdict), verdict.feedback) == (score, expected)
-    assert task.extra_metrics(example, prediction) == {"flexible": flexible}
+    assert task.extra_metrics(example, prediction) == {"strict": score, "flexible": flexible}
     assert task.gold(example) == target
     assert task.answer(prediction) == answer.strip()
 
@@ -171,7 +171,7 @@ def test_no_answer_is_wrong(make, prediction):
     (example,) = task.splits(seed=0, limit=None).test
     verdict = task.metric(example, dspy.Prediction(**prediction))
     assert (float(verdict), verdict.feedback) == (0.0, "Expected 2.5, no answer was given.")
-    assert task.extra_metrics(example, dspy.Prediction(**prediction)) == {"flexible": 0.0}
+    assert task.extra_metrics(example, dspy.Prediction(**prediction)) == {"strict": 0.0, "flexible": 0.0}
 
 
 @given(

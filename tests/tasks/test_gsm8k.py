@@ -92,7 +92,7 @@ def test_an_answer_is_scored_strictly_and_flexibly(make, answer, score, flexible
     prediction = dspy.Prediction(answer=answer)
     verdict = task.metric(example, prediction)
     assert (float(verdict), verdict.feedback) == (score, feedback)
-    assert task.extra_metrics(example, prediction) == {"flexible": flexible}
+    assert task.extra_metrics(example, prediction) == {"strict": score, "flexible": flexible}
     assert task.gold(example) == "1200"
     assert task.answer(prediction) == (answer or "")
 

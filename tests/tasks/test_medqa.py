@@ -82,7 +82,32 @@ def test_an_option_is_read_in_the_forms_in_which_models_write_it(make, form):
         if letter != example.answer:
             assert verdict.feedback.startswith(f"Expected {example.answer} (Drug 1), got '")
             assert verdict.feedback.endswith(f"{letter} ({text}) is not right.")
-    assert task.extra_metrics(example, dspy.Prediction(answer="A")) == {}
+
+
+def test_the_bare_letter_is_told_from_a_letter_in_any_form(make):
+    task = make(test=[row(1)])
+    (example,) = task.splits(seed=0, limit=None).test
+    gold = example.answer
+    for written, strict, flexible in (
+        (gold, 1, 1),
+        (f"({gold.lower()}).", 1, 1),
+        (f"**{gold}**", 1, 1),
+        (f"The answer is {gold}.", 0, 1),
+        (f"{gold}. Drug 1", 0, 1),
+        ("Drug 1", 0, 1),
+        ("A or B", 0, 0),
+        ("", 0, 0),
+    ):
+        found = task.extra_metrics(example, dspy.Prediction(answer=written))
+        assert found == {"strict": strict, "flexible": flexible}, written
+        assert float(task.metric(example, dspy.Prediction(answer=written))) == flexible
+
+
+def test_without_a_file_for_validation_a_part_of_train_becomes_it(make):
+    task = make(phrases_no_exclude_train=[row(n) for n in range(30)], phrases_no_exclude_test=[row(40)])
+    splits = task.splits(seed=0, limit=None)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (20, 10, 1)
+    assert task.primary == "option accuracy, flexible extraction"
 
 
 def test_one_file_is_divided(make):

@@ -5,8 +5,8 @@ import pytest
 
 from tiltyard.errors import InputError
 from tiltyard.signatures import check_node
-from tiltyard.tasks.pubmedqa import PubMedQA, read_decision
-from tiltyard.tasks.task import Task
+from tiltyard.tasks.pubmedqa import PubMedQA, macro_f1, read_decision
+from tiltyard.tasks.task import Judged, Task
 
 
 def record(number, **changes):
@@ -77,6 +77,9 @@ def test_an_example_holds_the_abstract_without_its_conclusion(make):
         ("The answer to the question is: NO", "no"),
         ("Final decision: yes (yes)", "yes"),
         ("yes or no", None),
+        ("yes, or no", None),
+        ("Yes, and even maybe.", None),
+        ("Yes, and it lasted.", "yes"),
         ("Yes. No. Maybe.", None),
         ("There is no evidence.", None),
         ("No evidence was found", None),
@@ -155,3 +158,88 @@ def test_the_ground_truth_counts_by_its_content(make, in_folder):
     assert content.digest("truth.json") != before
     with pytest.raises(InputError, match="there is no such file"):
         check_node({**node, "program": program, "test": "missing.json"}, "task")
+
+
+@pytest.mark.parametrize(
+    ("answer", "strict", "flexible"),
+    [("Yes.", 1, 1), ("**yes**", 1, 1), ("Yes, since it helped.", 0, 1), ("no", 0, 0), ("", 0, 0)],
+)
+def test_the_bare_word_is_told_from_a_decision_in_a_sentence(make, answer, strict, flexible):
+    task = make({"77": record(3)})
+    (example,) = task.splits(seed=0, limit=None).test
+    found = task.extra_metrics(example, dspy.Prediction(answer=answer))
+    assert found == {"strict": strict, "flexible": flexible}
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "expected"),
+    [
+        # yes: 1 of 1 predicted, 1 of 2 found: 2/3. no: 0 of 1 predicted, 0 of 1 found: 0.
+        (["yes", "yes", "no"], ["yes", "no", None], (2 / 3 + 0) / 2),
+        # All three: yes 2/3 (2 of 3, 2 of 3), no 1/2 (1 of 2, 1 of 2), maybe 0.
+        (
+            ["yes", "yes", "yes", "no", "no", "maybe"],
+            ["yes", "yes", "no", "no", "maybe", "yes"],
+            (2 / 3 + 1 / 2 + 0) / 3,
+        ),
+        # A constant: yes has F1 2 * 2 / (3 + 2) = 4/5, no has 0.
+        (["yes", "yes", "no"], ["yes", "yes", "yes"], (4 / 5 + 0) / 2),
+        (["yes", "no"], ["yes", "no"], 1.0),
+        (["yes", "no"], [None, None], 0.0),
+        # A decision that nobody expected counts as a class with F1 0.
+        (["yes", "yes"], ["yes", "maybe"], (2 / 3 + 0) / 2),
+    ],
+)
+def test_macro_f1_by_hand(gold, predicted, expected):
+    assert macro_f1(gold, predicted) == pytest.approx(expected)
+
+
+def test_the_run_has_the_macro_f1_of_what_was_answered(make):
+    task = make({str(number): record(number) for number in range(4)})
+    examples = [dspy.Example(answer=answer) for answer in ("yes", "yes", "no")]
+    answers = ("The answer is yes.", "No.", "")
+    judged = [Judged(example, answer, 0.0) for example, answer in zip(examples, answers, strict=True)]
+    assert task.summary(judged) == {"macro_f1": pytest.approx(1 / 3)}
+
+
+def hub_row(number, **changes):
+    return {
+        "pubid": 1000 + number,
+        "question": f"Does drug {number} help?",
+        "context": {
+            "contexts": [f"We gave drug {number} to 20 patients.", "It helped 19 of them."],
+            "labels": ["METHODS", "RESULTS"],
+            "meshes": ["Humans"],
+            "reasoning_required_pred": list("yes"),
+        },
+        "long_answer": "Yes, it helps.",
+        "final_decision": ("yes", "no", "maybe")[number % 3],
+        **changes,
+    }
+
+
+def test_the_form_of_the_hub_gives_the_same_examples(make, in_folder):
+    rows = [hub_row(number) for number in range(40)]
+    (in_folder / "hub.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.Table.from_pylist(rows), in_folder / "hub.parquet")
+    expected = make(MANY).splits(seed=0, limit=None)
+    for name in ("hub.jsonl", "hub.parquet"):
+        assert PubMedQA(path=name, program=dspy.Predict).splits(seed=0, limit=None) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([hub_row(1), hub_row(1)], "record 2 (line 2) (PMID 1001): the PMID is taken by another record"),
+        ([hub_row(1, context={})], "(PMID 1001): field 'CONTEXTS' is missing"),
+        ([hub_row(1, final_decision="perhaps")], "field 'final_decision' should be"),
+        ([{"question": "Why?"}], "field 'pubid' is missing"),
+    ],
+)
+def test_a_malformed_record_of_the_hub_is_located(in_folder, rows, message):
+    (in_folder / "hub.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError) as error:
+        PubMedQA(path="hub.jsonl", program=dspy.Predict).splits(seed=0, limit=None)
+    assert message in str(error.value)

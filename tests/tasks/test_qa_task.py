@@ -56,7 +56,12 @@ def test_further_fields_are_ignored(make):
 @pytest.mark.parametrize(
     ("metric", "gold", "written", "score", "extra", "feedback"),
     [
-        ("exact", 1200, "$1,200", 1.0, {"f1": 1.0}, "Correct."),
+        ("exact", 1200, "$1,200", 1.0, {"f1": 1.0, "number": 1.0}, "Correct."),
+        ("exact", 1200, "about 1,199", 0.0, {"f1": 0.0, "number": 1.0},
+         "Expected '1200', got 'about 1,199'. The answer should be one number and nothing else."),
+        ("number", 1200, "about 1,199", 1.0, {"exact": 0.0, "f1": 0.0}, "Correct."),
+        ("number", 1200, "12", 0.0, {"exact": 0.0, "f1": 0.0},
+         "Expected '1200', got '12'. The number is 100 times too small."),
         ("exact", "red car", "red bus", 0.0, {"f1": 0.5},
          "Expected 'red car', got 'red bus'. Words missing: car; not expected: bus."),
         ("f1", "red car", "red bus", 0.5, {"exact": 0.0},
@@ -91,7 +96,7 @@ def test_a_choice_is_scored_by_its_letter(make, gold):
         f"Expected {example.answer} (Aspirin), got '{wrong}'. "
         f"{wrong} ({example.choices[wrong]}) is not right."
     )
-    assert task.extra_metrics(example, answer("A")) == {}
+    assert set(task.extra_metrics(example, answer("A"))) == {"strict", "flexible"}
     assert task.gold(example) == example.answer
     assert task.answer(answer(" B ")) == "B"
 
@@ -205,3 +210,37 @@ def test_options_after_records_without_are_refused(make):
     records = [{"question": "q", "answer": "A"}, {"question": "r", "answer": "A", "options": DRUGS}]
     with pytest.raises(InputError, match="record 2: field 'options' is not in the records before"):
         _ = make(records).signature
+
+
+def test_likeness_is_a_further_metric_or_the_score(make):
+    records = [{"question": "q", "answer": ["a blocked pump", "clogging"]}]
+    beside = make(records, similarity="hashed")
+    example = only(beside)
+    found = beside.extra_metrics(example, answer("The pump is blocked"))
+    assert found["f1"] == pytest.approx(2 * 2 / (3 + 2))
+    assert 0.5 < found["similarity"] < 1.0
+    scored = make(records, metric="similarity", similarity="hashed")
+    verdict = scored.metric(example, answer("The pump is blocked"))
+    assert float(verdict) == found["similarity"]
+    assert "The likeness is 0." in verdict.feedback
+    assert [float(scored.metric(example, answer(text))) for text in ("Clogging.", "")] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "records", "message"),
+    [
+        ({"metric": "similarity"}, [{"question": "q", "answer": "a"}], "add task.similarity=hashed"),
+        ({"metric": "number"}, [{"question": "q", "answer": "ten"}], "'ten', which is no number"),
+    ],
+)
+def test_a_metric_that_does_not_apply_is_refused(make, options, records, message):
+    with pytest.raises(InputError, match=message):
+        everything(make(records, **options))
+
+
+def test_a_task_names_its_score(make):
+    short = [{"question": "q", "answer": "1"}]
+    choice = [{"question": "q", "answer": "a", "options": ["a", "b"]}]
+    assert make(short).primary == "normalised exact match"
+    assert make(short, metric="number").primary == "numeric match with tolerance"
+    assert make(choice).primary == "option accuracy, flexible extraction"

@@ -103,7 +103,8 @@ def test_a_malformed_record_is_located(write, name, content, message):
         ("a.csv", "q,q\n1,2\n", "a.csv, line 1: two columns are called 'q'"),
         ("a.csv", 'q,a\n1,2\n3,"4\n', "a.csv, line 3: not CSV"),
         ("a.csv", b"q,a\n1,2\n\xe9,3\n", "a.csv, line 3: not UTF-8 text"),
-        ("a.txt", "q", "a.txt: the extension should be one of .json, .jsonl, .csv"),
+        ("a.parquet", b"PAR1 and no more", "a.parquet: not Parquet: "),
+        ("a.txt", "q", "a.txt: the extension should be one of .json, .jsonl, .csv, .parquet"),
     ],
 )
 def test_an_unreadable_file_gets_one_line(write, name, content, message):

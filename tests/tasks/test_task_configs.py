@@ -70,7 +70,7 @@ def test_a_shipped_task_can_be_run(option, program):
     [
         ("qa", "task.domain=x", "task.path is not set"),
         ("qa", "task.path=missing.json", "task.path=\"missing.json\": there is no such file"),
-        ("tatqa_tiny", "task.metric=bleu", "should be 'exact' or 'f1'"),
+        ("tatqa_tiny", "task.metric=bleu", "should be 'exact', 'f1', 'number' or 'similarity'"),
         ("tatqa_tiny", "task.fractions.test=0.9", "should add up to 1, not 1.5"),
         ("tatqa_tiny", "+task.fraction=1", "did you mean 'fractions'"),
     ],

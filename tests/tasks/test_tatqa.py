@@ -199,3 +199,21 @@ def test_a_malformed_record_is_located(make, path, value, message):
     with pytest.raises(InputError) as error:
         make(contexts).splits(seed=0, limit=None)
     assert error.value.what.startswith(message)
+
+
+def test_the_official_files_of_a_folder_are_the_splits_and_the_gold_one_counts(in_folder):
+    folder = in_folder / "TAT-QA"
+    folder.mkdir()
+    blind = [context(9)]
+    for asked in blind[0]["questions"]:
+        del asked["answer"]
+    for name, contexts in {
+        "train": [context(1), context(2)],
+        "dev": [context(3)],
+        "test": blind,
+        "test_gold": [context(9)],
+    }.items():
+        (folder / f"tatqa_dataset_{name}.json").write_text(json.dumps(contexts))
+    splits = TatQA(path=str(folder), program=dspy.Predict).splits(seed=0, limit=None)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (14, 7, 7)
+    assert {example.id.partition("-")[0] for example in splits.test} == {"t9"}

@@ -9,8 +9,9 @@
 """
 
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed, wait
 from contextlib import suppress
 from contextvars import copy_context
@@ -27,7 +28,7 @@ from tiltyard.evaluation.progress import Advance, report_progress
 from tiltyard.evaluation.result import Evaluation
 from tiltyard.evaluation.rows import Row, RowWriter
 from tiltyard.evaluation.trial import RowLabels, Trial, run_trial
-from tiltyard.tasks.task import Task
+from tiltyard.tasks.task import Judged, Task
 from tiltyard.telemetry.calls import SignatureLatency
 from tiltyard.telemetry.latency import LatencyRecorder
 
@@ -65,8 +66,8 @@ def evaluate(
     Args:
         program: A DSPy program; threads share it.
         examples: Records of the task, each with an ``id``. At least one.
-        task: Scores predictions. A task may also offer ``extra_metrics(example, prediction) -> dict[str,
-            float]``, whose means become further metrics.
+        task: Scores predictions. Its ``extra_metrics`` and its ``summary``, where it has them, become further
+            metrics; see :class:`tiltyard.tasks.task.Task`.
         lm: The model for every part of the program that has none of its own.
         labels: What the rows have in common.
         split: The split that the examples are from, for the rows.
@@ -117,7 +118,25 @@ def evaluate(
             return trial
 
         trials = _in_threads(run, examples, threads, advance)
-    return Evaluation.of(trials, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Evaluation.of(trials, seconds, summary=_summary(task, examples, trials))
+
+
+def _summary(task: Task, examples: Sequence[dspy.Example], trials: Sequence[Trial]) -> Mapping[str, float]:
+    """The task's metrics of the whole split."""
+    summarise = getattr(task, "summary", None)
+    if summarise is None:
+        return {}
+    found: Mapping[str, float] = summarise(
+        [
+            Judged(example, trial.row.pred, trial.row.score)
+            for example, trial in zip(examples, trials, strict=True)
+        ]
+    )
+    figures = {name: float(value) for name, value in found.items()}
+    if unusable := [name for name, value in figures.items() if not math.isfinite(value)]:
+        raise ValueError(f"the metric {unusable[0]} of the task's summary is {figures[unusable[0]]}")
+    return figures
 
 
 def _in_threads(

@@ -8,7 +8,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from tiltyard.evaluation.clusters import label
 from tiltyard.evaluation.rows import Row
 from tiltyard.evaluation.statistics import Method, interval
 from tiltyard.evaluation.trial import Trial
@@ -24,7 +26,7 @@ class Evaluation:
     score: float
     """Mean of the task's primary metric, in [0, 1]; a failed example counts 0."""
     low: float
-    """Lower limit of the score's 95% interval."""
+    """Lower limit of the score's 95% interval; examples that share a context form a cluster."""
     high: float
     """Upper limit of the score's 95% interval."""
     interval_method: Method
@@ -32,7 +34,8 @@ class Evaluation:
     accuracy: float
     """The share of examples with full marks, in [0, 1]."""
     extra: Mapping[str, float]
-    """Means of the task's further metrics over the examples that they apply to; a failed example counts 0."""
+    """Means of the task's further metrics over the examples that they apply to, where a failed example
+    counts 0, and the task's metrics of the whole split."""
     failed: int
     """Examples without a score: the program or the metric raised."""
     truncated: int
@@ -68,16 +71,19 @@ class Evaluation:
         return self.completion_tokens / self.seconds
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], seconds: float) -> "Evaluation":
+    def of(
+        cls, trials: Sequence[Trial], seconds: float, summary: Mapping[str, float] = MappingProxyType({})
+    ) -> "Evaluation":
         """Sum up the trials of one evaluation.
 
         Args:
             trials: One per example, at least one.
             seconds: Wall time of them all together.
+            summary: The task's metrics of the whole split.
         """
         rows = tuple(trial.row for trial in trials)
         scores = [row.score for row in rows]
-        limits = interval(scores)
+        limits = interval(scores, clusters=[label(row.sample_id, row.context) for row in rows])
         usage = Usage.total([trial.usage for trial in trials])
         return cls(
             rows=rows,
@@ -86,7 +92,7 @@ class Evaluation:
             high=limits.high,
             interval_method=limits.method,
             accuracy=sum(row.correct for row in rows) / len(rows),
-            extra=_means(trials),
+            extra={**_means(trials), **summary},
             failed=sum(trial.failure is not None for trial in trials),
             truncated=sum(row.finish_reason == "length" for row in rows),
             unparsed=sum(trial.failure is not None and trial.failure.kind == "parse" for trial in trials),

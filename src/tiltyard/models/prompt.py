@@ -16,6 +16,8 @@ The plain layout, for models whose tokenizer has no chat template::
     Assistant:
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -51,6 +53,17 @@ class Prompt:
     def format(self) -> Literal["tokenizer", "none"]:
         """``tokenizer`` when its chat template makes the prompt, ``none`` for the plain layout."""
         return "tokenizer" if self._templated else "none"
+
+    @property
+    def digest(self) -> str:
+        """The first 12 digits of the chat template's SHA-256; empty for the plain layout.
+
+        Checkpoints of one name come with different templates, which move scores.
+        """
+        if not self._templated:
+            return ""
+        template = json.dumps(self._tokenizer.chat_template, sort_keys=True)  # some have several by name
+        return hashlib.sha256(template.encode()).hexdigest()[:12]
 
     @property
     def stop(self) -> tuple[str, ...]:

@@ -88,6 +88,7 @@ class TransformersEngine(TextEngine):
         return {
             **self._weights.provenance,
             "chat_template": self._prompt.format,
+            **({"chat_template_digest": self._prompt.digest} if self._prompt.digest else {}),
             "batching": "on" if self._batcher else "off",
         }
 

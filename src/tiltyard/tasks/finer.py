@@ -17,9 +17,10 @@ is the released code's share over all tags where each record has as many, as the
 released code moreover runs each tag as Python, so that numbers in two forms would be equal; here a tag is
 only text.
 
-Extra metrics: ``exact`` is 1 where all tags are right, which the released code counts as a right sample;
-``flexible`` is the share of right tags when the answer may also be a list in another form: a line each,
-numbered, in brackets or quotation marks, with semicolons, or with a prefix such as ``us-gaap:``.
+Further metrics: ``exact`` is 1 where all tags are right, which the released code counts as a right sample;
+``strict`` is the score, and ``flexible`` is the share of right tags when the answer may also be a list in
+another form: a line each, numbered, in brackets or quotation marks, with semicolons, or with a prefix such as
+``us-gaap:``.
 """
 
 import re
@@ -87,6 +88,8 @@ class Finer:
         fractions: The share of records in train, validation and test, which add up to 1. Unused where
             the files or the records say it. Records that share a sentence stay together.
     """
+
+    primary = "tag accuracy, strict extraction"
 
     def __init__(
         self,
@@ -157,11 +160,12 @@ class Finer:
         return Score(score, " ".join(problems) or "Correct.")
 
     def extra_metrics(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
-        """Score whole records, as ``exact``, and the tags in any form of a list, as ``flexible``."""
+        """Score by both extractions, ``strict`` (the score) and ``flexible``; whole records as ``exact``."""
         answer, expected = written(prediction, "answer"), example.answer.split(",")
         strict = _share(answer.split(","), expected)
         return {
             "exact": float(strict == 1.0),
+            "strict": strict,
             "flexible": max(strict, _share(read_tags(answer), expected)),
         }
 

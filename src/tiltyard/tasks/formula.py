@@ -13,10 +13,10 @@ ICLR 2026, arXiv 2510.04618; data of FinLoRA, arXiv 2505.19819): commas are remo
 each is read as Python's ``float`` reads text, and the two have to be equal. There is no tolerance:
 ``8.3333`` is not 8.33, and ``$5`` and ``5%`` are no numbers.
 
-``flexible``, an extra metric, forgives the form: it takes the number that the answer is, or else the last
-number in it, whatever currency, unit, percent sign or words stand beside it; ``(5)`` is -5, ``5 million``
-is 5000000, a percentage counts as 15 or as 0.15, and a number that rounds to the target counts (they differ
-by 0.005 at most).
+Both extractions are reported as further metrics: ``strict`` is the score, and ``flexible`` forgives the form.
+It takes the number that the answer is, or else the last number in it, whatever currency, unit, percent sign
+or words stand beside it; ``(5)`` is -5, ``5 million`` is 5000000, a percentage counts as 15 or as 0.15, and a
+number that rounds to the target counts (they differ by 0.005 at most).
 """
 
 import math
@@ -84,6 +84,7 @@ class Formula:
     """
 
     signature: type[dspy.Signature] = CalculateWithFormula
+    primary = "accuracy, strict extraction"
 
     def __init__(
         self,
@@ -147,9 +148,10 @@ class Formula:
         return Score(0.0, f"Expected {target}, got '{answer}'. {_problem(answer, target)}")
 
     def extra_metrics(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
-        """Score the number in any form, as ``flexible``."""
+        """Score by both extractions: ``strict`` is the score, ``flexible`` takes the number in any form."""
         answer, target = written(prediction, "answer"), str(example.answer)
-        return {"flexible": float(read_float(answer) == read_float(target) or _right_value(answer, target))}
+        strict = read_float(answer) == read_float(target)
+        return {"strict": float(strict), "flexible": float(strict or _right_value(answer, target))}
 
     def gold(self, example: dspy.Example) -> str:
         """Show the target as the record writes it."""

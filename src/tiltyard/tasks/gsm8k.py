@@ -13,8 +13,8 @@ Math Word Problems*, arXiv 2110.14168): the number behind the first ``#### `` of
 commas, is that of the record. Where there is none, the answer is wrong. The released code compares digits,
 here numbers are compared, so ``18.00`` and ``18.`` are 18.
 
-``flexible``, an extra metric, also takes the last number of the answer, wherever it stands, without regard to
-currency and percent signs.
+Both extractions are reported as further metrics: ``strict`` is the score, and ``flexible`` also takes the
+last number of the answer, wherever it stands, without regard to currency and percent signs.
 """
 
 import re
@@ -36,8 +36,11 @@ from tiltyard.tasks.task import ProgramFactory, Score, Splits
 NAME = "gsm8k"
 """What the names of the files begin with."""
 
-GSM8KFiles = Annotated[str, AfterValidator(existing_files(NAME)), Content(files_digest(NAME))]
-"""The published files: their folder, or one file of such records."""
+ON_HUB = "main"
+"""The folder of the Hub's ``openai/gsm8k`` that has the published files."""
+
+GSM8KFiles = Annotated[str, AfterValidator(existing_files(NAME)), Content(files_digest(NAME, hub=ON_HUB))]
+"""The published files: their folder, one file of such records, or a data set of the Hub."""
 
 _STATED = re.compile(r"#### (-?[0-9.,]+)")
 _NOTE = re.compile(r"<<[^<>]*>>")
@@ -79,7 +82,8 @@ class GSM8K:
 
     Args:
         path: The folder with the published files (``train.jsonl`` and ``test.jsonl``, or
-            ``gsm8k_train.jsonl`` and ``gsm8k_test.jsonl``), or one file of such records.
+            ``gsm8k_train.jsonl`` and ``gsm8k_test.jsonl``), one file of such records, or
+            ``hf://datasets/openai/gsm8k``.
         program: Builds the program from the signature: ``dspy.Predict``, ``dspy.ChainOfThought``, …. The
             answer holds the steps already.
         domain: The field that the questions are from; a label in rows and reports.
@@ -88,6 +92,7 @@ class GSM8K:
     """
 
     signature: type[dspy.Signature] = SolveWordProblem
+    primary = "accuracy, strict extraction"
 
     def __init__(
         self,
@@ -104,7 +109,7 @@ class GSM8K:
 
     def splits(self, seed: int, limit: int | None) -> Splits:
         """Read the records into the splits of their files; see :func:`tiltyard.tasks.split_files.divide`."""
-        entries = [_entry(split, record) for split, record in read_splits(self.path, NAME)]
+        entries = [_entry(split, record) for split, record in read_splits(self.path, NAME, hub=ON_HUB)]
         return divide(entries, fractions=self.fractions, seed=seed, limit=limit, source=self.path)
 
     def metric(
@@ -127,9 +132,10 @@ class GSM8K:
         return Score(0.0, f"{right}. {_problem(answer, expected)} {solution}")
 
     def extra_metrics(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
-        """Score the last number as well, as ``flexible``."""
+        """Score by both extractions: ``strict`` is the score, ``flexible`` takes the last number as well."""
         answer, expected = written(prediction, "answer"), strict_number(example.answer)
-        return {"flexible": float(expected in (strict_number(answer), _last(answer)))}
+        strict = strict_number(answer) == expected
+        return {"strict": float(strict), "flexible": float(strict or _last(answer) == expected)}
 
     def gold(self, example: dspy.Example) -> str:
         """Show the number that the steps come to."""

@@ -19,9 +19,9 @@ from pydantic import AfterValidator, Field
 from tiltyard.signatures import Content
 from tiltyard.tasks.qa import Options, QuestionAnswering, QuestionRecord
 from tiltyard.tasks.records import FilledText, Record
-from tiltyard.tasks.split_files import existing_files, files_digest, read_splits
+from tiltyard.tasks.split_files import divide, existing_files, files_digest, read_splits
 from tiltyard.tasks.splits import FRACTIONS, Fractions
-from tiltyard.tasks.task import ProgramFactory
+from tiltyard.tasks.task import ProgramFactory, Splits
 
 NAMES = ("medqa", "phrases_no_exclude")
 """What the names of the files begin with; the second one is that of the published files with four options."""
@@ -42,11 +42,12 @@ class MedQA(QuestionAnswering):
 
     Args:
         path: The folder with the published files (``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``, or
-            ``phrases_no_exclude_train.jsonl`` and so on), or one file of such records.
+            ``phrases_no_exclude_train.jsonl`` and so on), one file of such records, or
+            ``hf://datasets/GBaker/MedQA-USMLE-4-options``.
         program: Builds the program from the signature: ``dspy.Predict``, ``dspy.ChainOfThought``, ….
         domain: The field that the questions are from; a label in rows and reports.
         fractions: The share of records in train, validation and test, which add up to 1. Unused where
-            the files or the records say it.
+            the files or the records say it; without a file for validation, train is divided.
     """
 
     def __init__(
@@ -58,6 +59,10 @@ class MedQA(QuestionAnswering):
         fractions: Fractions = FRACTIONS,
     ) -> None:
         super().__init__(path=path, domain=domain, program=program, fractions=fractions)
+
+    def splits(self, seed: int, limit: int | None) -> Splits:
+        """Read the records into the splits of their files; see :func:`tiltyard.tasks.split_files.divide`."""
+        return divide(self._entries(seed), fractions=self.fractions, seed=seed, limit=limit, source=self.path)
 
     @cached_property
     def _records(self) -> list[tuple[Record, QuestionRecord]]:

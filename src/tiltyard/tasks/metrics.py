@@ -258,6 +258,12 @@ def _by_text(text: str, options: Mapping[str, str]) -> str | None:
     return matches[0] if len(matches) == 1 else None
 
 
+def is_bare_letter(answer: str, letter: str) -> bool:
+    """Whether an answer is this letter and nothing else but marks: ``B``, ``(b)``, ``b.``."""
+    alone = _ALONE.fullmatch(answer.strip())
+    return alone is not None and alone[1].upper() == letter
+
+
 def choice_match(answer: str, gold: str, options: Mapping[str, str]) -> Verdict:
     """Full marks for an answer that chooses the gold letter."""
     letter = read_option(answer, options)

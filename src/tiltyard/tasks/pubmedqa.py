@@ -12,13 +12,16 @@ which records are the test split; the others are divided into train and validati
 
 The score is the paper's accuracy. A decision is read where it stands by itself: ``yes``, ``**No**``, ``Yes,
 since …``, ``The answer is maybe.``; an answer with two decisions, or with none by itself ("there is no
-evidence"), has none. The paper's macro-F1 belongs to a whole split, so no example has it; rows hold what it
-is computed from.
+evidence"), has none. This is the *flexible* extraction; the further metric ``strict`` takes an answer that is
+the bare word. ``macro_f1``, of the whole run, is the paper's other metric.
+
+The file may also have the form of the Hub's ``qiaojin/PubMedQA``: records with ``pubid``, ``question``,
+``context`` (``contexts`` and ``labels``) and ``final_decision``.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import dspy
@@ -27,17 +30,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from tiltyard.errors import InputError
 from tiltyard.programs.abstracts import DecideFromAbstract
 from tiltyard.signatures import Content
-from tiltyard.tasks.data_file import DataFile, existing, file_digest, read_bytes
+from tiltyard.tasks.data_file import existing, file_digest, read_bytes
+from tiltyard.tasks.hub import on_hub
 from tiltyard.tasks.metrics import normalise, written
-from tiltyard.tasks.records import FilledText, Record
+from tiltyard.tasks.records import FilledText, Record, Text, read_records
 from tiltyard.tasks.split_files import divide
 from tiltyard.tasks.splits import FRACTIONS, Entry, Fractions, SplitName, content_key
-from tiltyard.tasks.task import ProgramFactory, Score, Splits
+from tiltyard.tasks.task import Judged, ProgramFactory, Score, Splits
 
 DECISIONS = ("yes", "no", "maybe")
 """What a question is answered with."""
 
 _CLAUSE = re.compile(r"[.,;:!?(){}\[\]\n]|\s[-–—]+\s")
+_CONJUNCTION = re.compile(r"^(?:(?:or|and|but|rather|also|even)\s+)+(?=\S)")
 _ANNOUNCEMENT = re.compile(r"^.*\b(?:answer|decision|conclusion|verdict)\b(?:\s+is)?\s+(?=\S)")
 
 
@@ -50,6 +55,21 @@ def _existing_or_none(path: str | None) -> str | None:
 
 
 Decision = Annotated[Literal["yes", "no", "maybe"], BeforeValidator(_lowered)]
+ON_HUB = "pqa_labeled/train-00000-of-00001.parquet"
+"""The file of the Hub's ``qiaojin/PubMedQA`` that has the expert-labelled questions."""
+
+
+def _existing_labelled(path: str) -> str:
+    existing(on_hub(path, ON_HUB))
+    return path
+
+
+def _labelled_digest(path: str) -> str:
+    return file_digest(on_hub(path, ON_HUB))
+
+
+Labelled = Annotated[str, AfterValidator(_existing_labelled), Content(_labelled_digest)]
+"""The file of the expert-labelled questions, or a data set of the Hub."""
 GroundTruth = Annotated[str | None, AfterValidator(_existing_or_none), Content(file_digest)]
 """The file that names the test split, or None."""
 
@@ -67,7 +87,7 @@ class PubMedQA:
     """PubMedQA's expert-labelled questions, scored by accuracy.
 
     Args:
-        path: The published ``ori_pqal.json``.
+        path: The published ``ori_pqal.json``, or ``hf://datasets/qiaojin/PubMedQA``.
         program: Builds the program from the signature: ``dspy.Predict``, ``dspy.ChainOfThought``, ….
         test: The published ``test_ground_truth.json``, whose PMIDs are the test split; None to divide all
             records by ``fractions``.
@@ -77,17 +97,18 @@ class PubMedQA:
     """
 
     signature: type[dspy.Signature] = DecideFromAbstract
+    primary = "accuracy, flexible extraction"
 
     def __init__(
         self,
         *,
-        path: DataFile,
+        path: Labelled,
         program: ProgramFactory,
         test: GroundTruth = None,
         domain: str = "medical",
         fractions: Fractions = FRACTIONS,
     ) -> None:
-        self.path = path
+        self.path = on_hub(path, ON_HUB)
         self.program = program
         self.test = test
         self.domain = domain
@@ -134,6 +155,22 @@ class PubMedQA:
         problem = "" if decision else " The answer should be one word: yes, no or maybe."
         return Score(0.0, f"Expected '{example.answer}', got '{decision or answer}'.{problem}")
 
+    def extra_metrics(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
+        """Score by both extractions: ``flexible`` is the score, ``strict`` takes the bare word alone."""
+        answer = written(prediction, "answer")
+        return {
+            "strict": float(normalise(answer) == example.answer),
+            "flexible": float(read_decision(answer) == example.answer),
+        }
+
+    def summary(self, judged: Sequence[Judged]) -> dict[str, float]:
+        """The run's ``macro_f1``; see :func:`macro_f1`."""
+        return {
+            "macro_f1": macro_f1(
+                [str(one.example.answer) for one in judged], [read_decision(one.answer) for one in judged]
+            )
+        }
+
     def gold(self, example: dspy.Example) -> str:
         """Show the decision."""
         return str(example.answer)
@@ -149,17 +186,64 @@ def read_decision(text: str) -> str | None:
     >>> read_decision("**Yes**, although there is no control group.")
     'yes'
     """
-    clauses = [normalise(clause) for clause in _CLAUSE.split(text)]
+    # "yes, or no" states two, as "yes or no" states none.
+    clauses = [_CONJUNCTION.sub("", normalise(clause)) for clause in _CLAUSE.split(text)]
     stated = {bare for clause in clauses if (bare := _ANNOUNCEMENT.sub("", clause)) in DECISIONS}
     return stated.pop() if len(stated) == 1 else None
 
 
+def macro_f1(gold: Sequence[str], predicted: Sequence[str | None]) -> float:
+    """The mean F1 of the decisions, each counted alike, in [0, 1].
+
+    As in the paper's own code, decisions that are neither expected nor predicted do not count. An answer
+    without a decision is a miss of the right one, and no class of its own.
+
+    >>> macro_f1(["yes", "yes", "no"], ["yes", "no", None])
+    0.333...
+    """
+    from sklearn.metrics import f1_score
+
+    found = ["" if decision is None else decision for decision in predicted]
+    counted = [decision for decision in DECISIONS if decision in gold or decision in found]
+    return float(f1_score(gold, found, labels=counted, average="macro", zero_division=0.0))
+
+
+class HubRecord(BaseModel):
+    """A record in the form of the Hub. A description is what an error recommends."""
+
+    pubid: FilledText = Field(description="it should be the PMID")
+    question: Text = ""
+    context: dict[str, Any] = Field({}, description="it should have contexts and labels")
+    final_decision: Text = ""
+
+
 def _records(path: str) -> Iterator[tuple[str, Record]]:
+    if not path.lower().endswith(".json"):
+        yield from _rows(path)
+        return
     for number, (pmid, values) in enumerate(_object(path).items(), 1):
         place = f"{path}, record {number} (PMID {pmid})"
         if not isinstance(values, dict):
             raise InputError(f"{place}: is not an object", "a record is an object with named fields")
         yield pmid, Record(number, place, {key: value for key, value in values.items() if value is not None})
+
+
+def _rows(path: str) -> Iterator[tuple[str, Record]]:
+    """Records in the form of the Hub, as the published file would have them."""
+    seen: set[str] = set()
+    for record in read_records(path):
+        row = record.parse(HubRecord)
+        place = f"{record.place} (PMID {row.pubid})"
+        if row.pubid in seen:
+            raise InputError(f"{place}: the PMID is taken by another record", "keep one of them")
+        seen.add(row.pubid)
+        values = {
+            "QUESTION": row.question,
+            "CONTEXTS": row.context.get("contexts"),
+            "LABELS": row.context.get("labels"),
+            "final_decision": row.final_decision,
+        }
+        yield row.pubid, Record(record.number, place, {k: v for k, v in values.items() if v is not None})
 
 
 def _object(path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reads records from JSON, JSONL and CSV files, and says where a malformed one stands.
+"""Reads records from JSON, JSONL, CSV and Parquet files, and says where a malformed one stands.
 
 >>> for record in read_records("qa.jsonl"):
 ...     question = record.parse(QuestionRecord)
@@ -10,7 +10,7 @@ tiltyard.errors.InputError: qa.jsonl, record 7 (line 8): field 'answer' is missi
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -118,7 +118,7 @@ def read_records(path: str) -> list[Record]:
     """Read every record of a file.
 
     JSON holds a list of objects, or an object with exactly one list in it. JSONL holds an object a line;
-    blank lines are skipped. CSV has commas and a header.
+    blank lines are skipped. CSV has commas and a header. Parquet has a row a record.
 
     Args:
         path: The file, as :data:`tiltyard.tasks.data_file.DataFile` describes it.
@@ -128,7 +128,10 @@ def read_records(path: str) -> list[Record]:
     """
     try:
         existing(path)
-        text = read_bytes(path).decode("utf-8-sig")
+        content = read_bytes(path)
+        if _suffix(path) == ".parquet":
+            return _records(path, _read_parquet(path, content))
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, line {line}: not UTF-8 text", "save the file as UTF-8") from error
@@ -136,10 +139,15 @@ def read_records(path: str) -> list[Record]:
         raise InputError(f"{path}: {error}", REMEDY) from error
     if not text.strip():
         raise InputError(f"{path}: the file is empty", "it should hold at least one record")
-    read = _READERS[PurePosixPath(path).suffix.lower()]
-    records = [
-        _record(path, number, line, values) for number, (line, values) in enumerate(read(path, text), 1)
-    ]
+    return _records(path, _READERS[_suffix(path)](path, text))
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
+
+
+def _records(path: str, found: Iterable[tuple[int | None, object]]) -> list[Record]:
+    records = [_record(path, number, line, values) for number, (line, values) in enumerate(found, 1)]
     if not records:
         raise InputError(f"{path}: the file holds no record", "it should hold at least one")
     return records
@@ -227,6 +235,19 @@ def _read_csv(path: str, text: str) -> Iterator[tuple[int | None, object]]:
         raise InputError(f"{path}, line {start}: not CSV: {error}", "correct the line") from error
     finally:
         csv.field_size_limit(limit)
+
+
+def _read_parquet(path: str, content: bytes) -> Iterator[tuple[int | None, object]]:
+    from pyarrow import ArrowException, BufferReader
+    from pyarrow.parquet import read_table
+
+    try:
+        rows = read_table(BufferReader(content)).to_pylist()
+    except (ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not Parquet: {reason}", "download the file anew") from error
+    for values in rows:
+        yield None, values
 
 
 # The module's own limit, 131,072 characters, is less than a report that serves as a context.

@@ -7,7 +7,9 @@
 A path names either one file, which is then divided like any other, or a folder. In a folder, a file's name
 says whose it is: the data set's name, then ``train``, ``val``, ``valid``, ``validation``, ``dev`` or
 ``test``, then anything (``formula_train_subset_500.jsonl``, ``gsm8k-test.jsonl``). Where no file bears the
-data set's name, files that begin with the split's (``train.jsonl``) are taken. Other files are left alone.
+data set's name, files that begin with the split's (``train.jsonl``) are taken. Of two files for one split,
+one whose name says ``gold`` has the answers, and counts. Other files are left alone. A path may also be a
+data set of the Hub, see :mod:`tiltyard.tasks.hub`.
 """
 
 import re
@@ -17,7 +19,8 @@ from pathlib import Path
 
 from tiltyard.digests import digest
 from tiltyard.errors import InputError
-from tiltyard.tasks.data_file import EXTENSIONS, PACKAGED, existing, file_digest
+from tiltyard.tasks.data_file import PACKAGED, existing, file_digest
+from tiltyard.tasks.hub import EXTENSIONS, fetch, hub_digest, is_on_hub, on_hub, parse_hub
 from tiltyard.tasks.records import Record, read_records
 from tiltyard.tasks.splits import NAMES, Entry, Fractions, SplitName, split_entries
 from tiltyard.tasks.task import Splits
@@ -63,6 +66,9 @@ def files_of_splits(path: str, *names: str) -> dict[SplitName | None, str]:
         if found:
             break
     for split, files in found.items():
+        golden = [file for file in files if "gold" in file.stem.lower()]
+        if len(golden) == 1:
+            found[split] = files = golden
         if len(files) > 1:
             several = " and ".join(f"'{file.name}'" for file in files)
             raise ValueError(f"the folder has several files for {split}: {several}")
@@ -72,22 +78,34 @@ def files_of_splits(path: str, *names: str) -> dict[SplitName | None, str]:
 
 
 def existing_files(*names: str) -> Callable[[str], str]:
-    """A check that returns a path if :func:`files_of_splits` finds the data set there, for pydantic."""
+    """A check that returns a path if :func:`files_of_splits` finds the data set there, for pydantic.
+
+    The Hub is not asked.
+    """
 
     def check(path: str) -> str:
-        files_of_splits(path, *names)
+        if is_on_hub(path):
+            parse_hub(path)
+        else:
+            files_of_splits(path, *names)
         return path
 
     return check
 
 
-def files_digest(*names: str) -> Callable[[str], str]:
+def files_digest(*names: str, hub: str = "") -> Callable[[str], str]:
     """A digest of what a path's files hold, whatever they are called, for the run's fingerprint.
 
     The digest of a single file is that of :func:`tiltyard.tasks.data_file.file_digest`.
+
+    Args:
+        names: The data set's names.
+        hub: Where its files are in a data set of the Hub.
     """
 
     def digest_of(path: str) -> str:
+        if is_on_hub(path):
+            return hub_digest(on_hub(path, hub))
         try:
             files = files_of_splits(path, *names)
         except ValueError as error:
@@ -99,12 +117,19 @@ def files_digest(*names: str) -> Callable[[str], str]:
     return digest_of
 
 
-def read_splits(path: str, *names: str) -> list[tuple[SplitName | None, Record]]:
+def read_splits(path: str, *names: str, hub: str = "") -> list[tuple[SplitName | None, Record]]:
     """Read the records of every file behind a path, each with the split that its file stands for.
+
+    Args:
+        path: A file, a folder, or a data set of the Hub.
+        names: The data set's names.
+        hub: Where its files are in a data set of the Hub, where the path does not say.
 
     Raises:
         InputError: The files are not there, cannot be read, or are malformed.
     """
+    if is_on_hub(path):
+        path = fetch(on_hub(path, hub))
     try:
         files = files_of_splits(path, *names)
     except ValueError as error:

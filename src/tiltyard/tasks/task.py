@@ -46,11 +46,30 @@ class Splits:
     """What is scored. No optimizer sees it."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """An evaluated example, as a task's ``summary`` gets it."""
+
+    example: dspy.Example
+    answer: str
+    """The predicted answer as the row shows it; empty when the example failed."""
+    score: float
+    """The task's primary metric, in [0, 1]; 0 when the example failed."""
+
+
 class Task(Protocol):
     """One job for a model: what goes in, what should come out, and how well it was done.
 
     Every example carries ``id`` (unique within the task) beside the signature's input fields and the gold
     output fields.
+
+    A task may also have:
+
+    * ``primary: str``: what the score is, in a few words, for the run's tag ``tiltyard.metric``;
+    * ``extra_metrics(example, prediction) -> dict[str, float]``: further metrics of an example, whose means
+      become metrics of the run;
+    * ``summary(judged: Sequence[Judged]) -> dict[str, float]``: metrics of the run that no single example
+      has, such as a macro-F1. It gets every example of the split, failed ones included.
     """
 
     domain: str

@@ -17,10 +17,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from tiltyard.errors import InputError
 from tiltyard.programs.qa import AnswerFromTable
-from tiltyard.tasks.data_file import DataFile
+from tiltyard.signatures import Content
 from tiltyard.tasks.metrics import written
-from tiltyard.tasks.records import AS_LIST, FilledText, Record, Text, parse, read_records
-from tiltyard.tasks.splits import Entry, Fractions, content_key, split_entries
+from tiltyard.tasks.records import AS_LIST, FilledText, Record, Text, parse
+from tiltyard.tasks.split_files import divide, existing_files, files_digest, read_splits
+from tiltyard.tasks.splits import Entry, Fractions, SplitName, content_key
 from tiltyard.tasks.task import ProgramFactory, Score, Splits
 from tiltyard.tasks.tatqa_metric import (
     Agreement,
@@ -31,6 +32,12 @@ from tiltyard.tasks.tatqa_metric import (
     read_spans,
     write_spans,
 )
+
+NAMES = ("tatqa_dataset", "tatqa")
+"""What the names of the files begin with."""
+
+TatQAFiles = Annotated[str, AfterValidator(existing_files(*NAMES)), Content(files_digest(*NAMES))]
+"""The official files: their folder, one of them, or a data set of the Hub."""
 
 COMPUTED = ("arithmetic", "count")
 """The answer types whose answer is worked out, and whose F1 is the exact match."""
@@ -104,19 +111,22 @@ class TatQA:
     :mod:`tiltyard.tasks.tatqa_metric`.
 
     Args:
-        path: The official file with gold answers, such as ``tatqa_dataset_dev.json``.
+        path: An official file with gold answers, such as ``tatqa_dataset_dev.json``; the folder with
+            ``tatqa_dataset_train.json``, ``tatqa_dataset_dev.json`` and ``tatqa_dataset_test_gold.json``,
+            whose files are then the splits; or ``hf://datasets/next-tat/TAT-QA``.
         program: Builds the program from the signature: ``dspy.Predict``, ``dspy.ChainOfThought``, ….
         domain: The field that the questions are from; a label in rows and reports.
-        fractions: The share of questions in train, validation and test, which add up to 1. The questions
-            about one table stay together.
+        fractions: The share of questions in train, validation and test, which add up to 1. Unused where the
+            files say it. The questions about one table stay together.
     """
 
     signature: type[dspy.Signature] = AnswerFromTable
+    primary = "exact match with scale"
 
     def __init__(
         self,
         *,
-        path: DataFile,
+        path: TatQAFiles,
         program: ProgramFactory,
         domain: str = "finance",
         fractions: Fractions = FRACTIONS,
@@ -127,9 +137,10 @@ class TatQA:
         self.fractions = fractions
 
     def splits(self, seed: int, limit: int | None) -> Splits:
-        """Read the file and divide its questions; see :func:`tiltyard.tasks.splits.split_entries`."""
-        entries = [entry for record in read_records(self.path) for entry in _entries(record)]
-        return split_entries(entries, fractions=self.fractions, seed=seed, limit=limit, source=self.path)
+        """Read the questions into the files' splits; see :func:`tiltyard.tasks.split_files.divide`."""
+        found = read_splits(self.path, *NAMES)
+        entries = [entry for split, record in found for entry in _entries(split, record)]
+        return divide(entries, fractions=self.fractions, seed=seed, limit=limit, source=self.path)
 
     def metric(
         self,
@@ -169,7 +180,7 @@ class TatQA:
         return f"{written(prediction, 'answer')} {written(prediction, 'scale')}".strip()
 
 
-def _entries(record: Record) -> Iterator[Entry]:
+def _entries(split: SplitName | None, record: Record) -> Iterator[Entry]:
     table = record.values.get("table")
     uid = table.get("uid") if isinstance(table, Mapping) else None
     place = f"{record.place} (table {uid})" if uid else record.place
@@ -199,6 +210,7 @@ def _entries(record: Record) -> Iterator[Entry]:
             place=where,
             content=content_key(question.question, rendered),
             group=content_key(rendered),
+            split=split,
         )
 
 
