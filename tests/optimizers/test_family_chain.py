@@ -12,6 +12,7 @@ from tiltyard.errors import InputError
 from tiltyard.models.engine import Completion, TextEngine, engine_lm, message_text
 from tiltyard.optimizers.bootstrapping import BootstrapFewShot, LabeledFewShot
 from tiltyard.optimizers.chain import Chain
+from tiltyard.optimizers.nearest import KnnFewShot, NearestDemonstrations
 from tiltyard.optimizers.other_models import asking_also
 from tiltyard.optimizers.recorded import compile_recorded, sets_for
 from tiltyard.optimizers.recorder import Recorder
@@ -99,6 +100,56 @@ def test_bootstrapping_takes_what_bootstrapping_made(engine):
     steps = [BootstrapFewShot(metric, max_bootstrapped_demos=n, max_labeled_demos=0) for n in (1, 3)]
     program = Chain(steps).compile(dspy.Predict("question -> answer"), trainset=TRAIN)
     assert len(program.demos) == 3
+
+
+KNN = {"k": 2, "bootstrap": False}
+
+
+def answered_demonstrations(program, question):
+    """The questions of the demonstrations that a call shows, in their order."""
+    with dspy.context(lm=(lm := engine_lm("local/squares", Squares()))):
+        program(question=question)
+    messages = lm.history[-1]["messages"]
+    return [
+        re.findall(r"\[\[ ## question ## \]\]\n(\d+)", str(one["content"]))[-1]
+        for one in messages[1:-1]
+        if one["role"] == "user"
+    ]
+
+
+def test_demonstrations_for_each_question_and_chosen_ones_are_shown_together(engine):
+    chain = Chain(
+        [
+            KnnFewShot(metric, **KNN),
+            BootstrapFewShot(metric, max_bootstrapped_demos=3, max_labeled_demos=0),
+        ]
+    )
+    program = chain.compile(dspy.Predict("question -> answer"), trainset=TRAIN)
+    chosen = [demo.question for demo in program.predictors()[0].demos]
+    assert len(chosen) == 3  # the program's predictors are found in its traces
+    nearest = [known.inputs["question"] for known in program.shown_for({"question": "99"})]
+    shown = answered_demonstrations(program, "99")
+    assert shown == [*(one for one in chosen if one not in nearest), *nearest]
+    assert set(chosen) <= set(shown)
+    # A chosen demonstration that asks the very same would give the answer away.
+    assert chosen[0] not in answered_demonstrations(program, chosen[0])
+
+
+def test_no_demonstration_is_shown_twice(engine):
+    chain = Chain([KnnFewShot(metric, **KNN), LabeledFewShot(k=3), KnnFewShot(metric, k=1, bootstrap=False)])
+    program = chain.compile(dspy.Predict("question -> answer"), trainset=TRAIN)
+    assert len(answered_demonstrations(program, "99")) == len(set(answered_demonstrations(program, "99")))
+
+
+def test_such_a_chain_is_saved_and_loaded(engine, tmp_path):
+    chain = Chain([KnnFewShot(metric, **KNN), LabeledFewShot(k=3)])
+    program = chain.compile(dspy.Predict("question -> answer"), trainset=TRAIN)
+    program.save(tmp_path / "program.json")
+    loaded = NearestDemonstrations(dspy.Predict("question -> answer"))
+    loaded.load(tmp_path / "program.json")
+    shown = answered_demonstrations(program, "99")
+    assert len(shown) >= 3
+    assert answered_demonstrations(loaded, "99") == shown
 
 
 def test_the_report_is_that_of_all_steps(engine):

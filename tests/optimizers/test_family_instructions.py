@@ -155,6 +155,22 @@ def test_gepa_goes_on_where_a_reflection_gives_nothing():
     assert "if it is" in instructions(program)
     assert optimizer.report.metrics["optimizer.failed_reflections"] == 2
     assert "the model wrote no instructions" in optimizer.report.notes[0]
+    assert optimizer.report.warnings == []
+
+
+def test_gepa_without_one_reflection_that_worked_warns():
+    optimizer = Gepa(metric, max_metric_calls=40)
+
+    class Silent(Doubling):
+        def instructions(self, system, asked):
+            return Completion("", 1, 0)
+
+    compiled(optimizer, Silent())
+    [warning] = optimizer.report.warnings
+    failed = optimizer.report.metrics["optimizer.failed_reflections"]
+    assert failed > 0
+    assert warning.startswith(f"Not one of {failed:.0f} reflections gave instructions")
+    assert "the model wrote no instructions" in warning
 
 
 class Killed(BaseException):

@@ -9,10 +9,16 @@ from omegaconf import DictConfig
 from tiltyard.config import ExperimentConfig, resolve
 from tiltyard.errors import InputError, JobError, TiltyardError
 from tiltyard.redaction import one_line
+from tiltyard.tracking.references import without_references
 
 
-def resolve_job(config: DictConfig) -> ExperimentConfig:
-    """Check one job's composed config, Hydra's own part included.
+def resolve_job(config: DictConfig, pins: dict[str, str] | None = None) -> ExperimentConfig:
+    """Check one job's composed config, Hydra's own part included, and what it names in the tracking store.
+
+    Args:
+        config: The composed config.
+        pins: Registered versions that other jobs of the same sweep name, by their references; those of this
+            one are added.
 
     Raises:
         TiltyardError: The first thing that is wrong with it.
@@ -23,7 +29,11 @@ def resolve_job(config: DictConfig) -> ExperimentConfig:
             "hydra.job.chdir=true would move paths", "leave it out; outputs have their own folder"
         )
     try:
-        return resolve(config)
+        experiment = resolve(config)
+        with without_references(experiment, pins) as found:
+            if pins is not None:
+                pins |= found.pins
+            return experiment
     except TiltyardError:
         raise
     except Exception as error:  # a user's class may raise anything when it is looked at

@@ -8,7 +8,7 @@ Jobs may run in other processes or on other machines; the folder is what they sh
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +25,9 @@ class SweepIdentity:
     """Names the sweep: the tag ``tiltyard.sweep`` of every job's run."""
     parent_run_id: str | None
     """The tracked run that the jobs' runs are children of; None without tracking."""
+    pins: dict[str, str] = field(default_factory=dict)
+    """The registered versions that references in the jobs' configs meant when the sweep was planned, as
+    ``models:/NAME/NUMBER`` by the reference: all jobs start from the same."""
 
     def save(self, folder: Path) -> None:
         """Write the identity into the sweep's folder."""

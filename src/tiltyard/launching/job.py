@@ -54,6 +54,7 @@ def run_job(cfg: DictConfig) -> None:
             parent_run_id=sweep.parent_run_id if sweep else None,
             command=command,
             overrides=tuple(hydra.overrides.task),
+            pins=sweep.pins if sweep else None,
         )
     except Exception as error:
         failure = _describe(error, folder)

@@ -57,7 +57,8 @@ def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader,
         InputError: A combination is wrong; no job has been started.
         JobError: At least one job failed; the others have run.
     """
-    jobs = _plan(arguments, master, loader)
+    pins: dict[str, str] = {}
+    jobs = _plan(arguments, master, loader, pins)
     folder = Path(str(master.hydra.sweep.dir)).absolute()
     for job in jobs:  # what an earlier sweep left in this folder is not this one's
         (job.folder / RESULT_FILE).unlink(missing_ok=True)
@@ -66,7 +67,7 @@ def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader,
     tracking = instantiate(jobs[0].experiment.tracking)
     tags = {"tiltyard.kind": "sweep", "tiltyard.sweep": folder.name}
     with tracking.start(f"sweep/{folder.name}", tags=tags, params={"jobs": len(jobs)}) as tracked:
-        SweepIdentity(folder.name, tracked.run_id).save(folder)
+        SweepIdentity(folder.name, tracked.run_id, pins).save(folder)
         try:
             launch([job.overrides for job in jobs], initial_job_idx=0)
         except Exception as error:
@@ -96,7 +97,9 @@ def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
     return failed
 
 
-def _plan(arguments: list[str], master: DictConfig, loader: ConfigLoader) -> list[PlannedJob]:
+def _plan(
+    arguments: list[str], master: DictConfig, loader: ConfigLoader, pins: dict[str, str]
+) -> list[PlannedJob]:
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
     for override in overrides:
         if override.is_sweep_override() and override.get_key_element().startswith("hydra"):
@@ -105,7 +108,7 @@ def _plan(arguments: list[str], master: DictConfig, loader: ConfigLoader) -> lis
                 "a sweep has one launcher and one set of Hydra settings; start one sweep for each",
             )
     jobs = [
-        _plan_job(number, list(combination), master, loader)
+        _plan_job(number, list(combination), master, loader, pins)
         for number, combination in enumerate(_combinations(overrides))
     ]
     if not jobs:
@@ -129,13 +132,15 @@ def _combinations(overrides: list[Override]) -> list[list[str]]:
     return combinations
 
 
-def _plan_job(number: int, overrides: list[str], master: DictConfig, loader: ConfigLoader) -> PlannedJob:
+def _plan_job(
+    number: int, overrides: list[str], master: DictConfig, loader: ConfigLoader, pins: dict[str, str]
+) -> PlannedJob:
     cfg = loader.load_sweep_config(master, overrides)
     with open_dict(cfg):
         cfg.hydra.job.id = str(number)
         cfg.hydra.job.num = number
     try:
-        experiment = resolve_job(cfg)
+        experiment = resolve_job(cfg, pins)
     except TiltyardError as error:
         raise type(error)(f"job {number} ({' '.join(overrides)}): {error.what}", error.remedy) from error
     folder = Path(str(master.hydra.sweep.dir)).absolute() / str(cfg.hydra.sweep.subdir)

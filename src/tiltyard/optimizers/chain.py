@@ -4,7 +4,8 @@
     >>> program = optimizer.compile(student, trainset=train, valset=validation)
 
 What a step keeps of the program is its own affair: those that make instructions keep the demonstrations,
-those that make demonstrations replace the ones before and keep the instructions.
+those that make demonstrations replace the ones before and keep the instructions. Demonstrations that are
+chosen for each question (``KnnFewShot``) stay: those of later steps stand before them.
 """
 
 import logging
@@ -107,6 +108,7 @@ def _append(whole: OptimizationReport, name: str, step: OptimizationReport) -> N
     ]
     whole.files |= {f"{name}_{file}": text for file, text in step.files.items()}
     whole.notes += [f"{name}: {note}" for note in step.notes]
+    whole.warnings += [f"{name}: {warning}" for warning in step.warnings]
     # Epochs count from 1 in each step, so only one step's can be told: the last that has any.
     whole.snapshots = step.snapshots or whole.snapshots
     whole.attempts = step.attempts or whole.attempts

@@ -156,9 +156,15 @@ class Gepa(RecordedTeleprompter):
             "optimizer.failed_reflections": float(adapter.failures),
             "optimizer.resumed_evaluations": float(adapter.replayed),
         }
-        if adapter.failures:
+        if adapter.failures and adapter.failures == adapter.proposals:
+            self.report.warnings.append(
+                f"Not one of {adapter.failures} reflections gave instructions, so that nothing was tried but "
+                f"the program as it came. The last one: {adapter.last_failure}"
+            )
+        elif adapter.failures:
             self.report.notes.append(
-                f"{adapter.failures} reflections gave no instructions; the last one: {adapter.last_failure}"
+                f"{adapter.failures} of {adapter.proposals} reflections gave no instructions; the last one: "
+                f"{adapter.last_failure}"
             )
         return adapter.build_program(result.best_candidate)
 

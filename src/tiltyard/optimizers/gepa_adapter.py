@@ -81,6 +81,8 @@ class JournalledAdapter(DspyAdapter):  # type: ignore[misc]
         super().__init__(**options)
         self.replayed = 0
         """Evaluated answers that the journal knew."""
+        self.proposals = 0
+        """Reflections that were asked for."""
         self.failures = 0
         """Reflections that gave no instructions."""
         self.last_failure = ""
@@ -124,7 +126,11 @@ class JournalledAdapter(DspyAdapter):  # type: ignore[misc]
         self.rng = random.Random(f"{self._seed}/{self._reflections}")
         question = {"read": digest(candidate), "components": components_to_update}
         if (known := self._journal.answer_to(question)) is not None:
-            replayed: dict[str, list[dict[str, Any]]] = _answer(known, "examples")
+            try:
+                replayed: dict[str, list[dict[str, Any]]] = _answer(known, "examples")
+            except ValueError as error:
+                self._note_unread(error)
+                raise
             return replayed
         if isinstance(eval_batch.trajectories, _Replayed):  # killed between the answers and reading them
             eval_batch = super().evaluate(eval_batch.trajectories.batch, candidate, capture_traces=True)
@@ -133,10 +139,17 @@ class JournalledAdapter(DspyAdapter):  # type: ignore[misc]
                 candidate, eval_batch, components_to_update
             )
         except Exception as error:
+            self._note_unread(error)
             self._journal.keep(question, {"error": str(error)})
             raise
         self._journal.keep(question, {"examples": json.loads(json.dumps(examples, default=str))})
         return examples
+
+    def _note_unread(self, error: Exception) -> None:
+        """Count a reflection that found nothing to read: it is over before the model is asked."""
+        self.proposals += 1
+        self.failures += 1
+        self.last_failure = shortened(str(error) or type(error).__name__)
 
     def propose_new_texts(
         self,
@@ -145,6 +158,7 @@ class JournalledAdapter(DspyAdapter):  # type: ignore[misc]
         components_to_update: list[str],
     ) -> Texts:
         """New instructions."""
+        self.proposals += 1
         question = {"rewrite": digest(candidate), "components": components_to_update}
         known = self._journal.answer_to(question)
         try:

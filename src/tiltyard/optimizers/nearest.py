@@ -10,7 +10,8 @@ each question: ``k`` further calls. Here the training examples are answered once
 shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -145,10 +146,12 @@ class NearestDemonstrations(dspy.Module):  # type: ignore[misc]
     """A program whose demonstrations are chosen for each question.
 
     An example that asks the very same is not shown: it would give the answer away where an optimizer measures
-    the program on training examples. A call works on a copy of the program, so threads may share this.
+    the program on training examples. A call works on a copy of the program, so threads may share this; a
+    trace names the program's own predictors all the same, so that other optimizers find theirs in it.
 
     Args:
-        program: The program that answers. Its own demonstrations are not shown.
+        program: The program that answers. Demonstrations that it has, which a later optimizer chose, stand
+            before the nearest ones, next to which none is shown twice.
         known: What can be shown.
         k: How many to show.
         similarity: ``hashed``, or the name of a sentence-transformers model.
@@ -166,11 +169,13 @@ class NearestDemonstrations(dspy.Module):  # type: ignore[misc]
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """Answer with the nearest demonstrations in the prompt."""
-        return self._for(inputs)(**inputs)
+        with self._for(inputs) as program:
+            return program(**inputs)
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
         """As calling the program, asynchronously."""
-        return await self._for(inputs).acall(**inputs)
+        with self._for(inputs) as program:
+            return await program.acall(**inputs)
 
     def shown_for(self, inputs: Mapping[str, Any]) -> list[Known]:
         """What a call with these inputs shows, the nearest last: next to the question."""
@@ -183,12 +188,29 @@ class NearestDemonstrations(dspy.Module):  # type: ignore[misc]
         own = [(f"program.{name}".rstrip("."), parameter) for name, parameter in named]
         return [*own, (STATE, self.memory)]
 
-    def _for(self, inputs: Mapping[str, Any]) -> dspy.Module:
+    @contextmanager
+    def _for(self, inputs: Mapping[str, Any]) -> Iterator[dspy.Module]:
+        """A copy of the program that shows what these inputs call for."""
         shown = self.shown_for(inputs)
+        without = [inputs, *(known.inputs for known in shown)]
         program = self.program.deepcopy()
-        for name, predictor in program.named_predictors():
-            predictor.demos = [known.shown_to(name) for known in shown]
-        return program
+        copies = dict(program.named_predictors())
+        for name, predictor in copies.items():
+            own = [demo for demo in predictor.demos if not any(_asks(demo, asked) for asked in without)]
+            predictor.demos = [*own, *(known.shown_to(name) for known in shown)]
+        try:
+            yield program
+        finally:
+            originals = {id(copies[name]): one for name, one in self.program.named_predictors()}
+            trace = dspy.settings.trace
+            for place, (predictor, *call) in enumerate(trace or ()):
+                if id(predictor) in originals:
+                    trace[place] = (originals[id(predictor)], *call)
+
+
+def _asks(demo: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
+    """Whether a demonstration asks the same as inputs; one of a step that reads other fields does not."""
+    return all(name in demo and demo[name] == value for name, value in inputs.items())
 
 
 class Memory(Parameter):  # type: ignore[misc]

@@ -95,6 +95,8 @@ class OptimizationReport:
     end in ``.md`` are shown in the run's report, in short."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the run's report should know, a sentence each."""
+    warnings: list[str] = field(default_factory=list)
+    """Why the result may not be what it seems, a sentence each: shown in the terminal, too."""
     snapshots: list[Snapshot] = field(default_factory=list)
     """The program after each epoch, where the optimizer has epochs."""
     chosen_epoch: int | None = None

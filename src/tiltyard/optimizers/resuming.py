@@ -9,6 +9,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,94 @@ from filelock import FileLock, Timeout
 from tiltyard.signatures import options_of, target_of
 
 logger = logging.getLogger(__name__)
+
+FOLDER = "checkpoints"
+"""Where compilations leave their checkpoints, in the cache folder."""
+_BYTES_PER_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """What compilations have left that did not end."""
+
+    compilations: int
+    size: int
+    """Bytes on disk."""
+    running: int = 0
+    """How many of them are under way at this moment."""
+
+    def __str__(self) -> str:
+        running = f" ({self.running} running)" if self.running else ""
+        counted = "1 compilation" if self.compilations == 1 else f"{self.compilations} compilations"
+        return f"checkpoints of {counted}{running}, {self.size / _BYTES_PER_MB:.1f} MB"
+
+
+def kept_checkpoints(parent: Path) -> Checkpoints:
+    """Count the checkpoints in a folder.
+
+    Args:
+        parent: Where folders of checkpoints stand; it need not exist.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    running, size, folders = 0, 0, _folders(parent)
+    for folder in folders:
+        with _held(folder) as held:
+            running += not held
+        size += sum(_size(path) for path in folder.rglob("*"))
+    return Checkpoints(len(folders), size, running)
+
+
+def clear_checkpoints(parent: Path) -> None:
+    """Remove the checkpoints in a folder, but for those of compilations that are under way.
+
+    Args:
+        parent: Where folders of checkpoints stand; it need not exist.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    for folder in _folders(parent):
+        with _held(folder) as held:
+            if held:
+                shutil.rmtree(folder)
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):  # a compilation has ended meanwhile
+        if path.is_file():
+            return path.stat().st_size
+    return 0
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder of checkpoints; False where a compilation holds it."""
+    lock = FileLock(_lock_file(folder))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        _let_go(lock)
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _let_go(lock: FileLock) -> None:
+    with suppress(OSError):  # gone while it is held, as filelock allows for; Windows keeps it
+        Path(lock.lock_file).unlink()
+    lock.release()
 
 
 def checkpoints_of(
@@ -48,7 +137,7 @@ def checkpoint_folder(parent: Path, name: str, *, resume: bool) -> Iterator[Path
         another process compiles the same at this moment.
     """
     folder = parent / name
-    lock = FileLock(parent / f"{name}.lock")
+    lock = FileLock(_lock_file(folder))
     try:
         parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -65,9 +154,7 @@ def checkpoint_folder(parent: Path, name: str, *, resume: bool) -> Iterator[Path
         yield folder
         _remove(folder)
     finally:
-        with suppress(OSError):  # gone while it is held, as filelock allows for; Windows keeps it
-            Path(lock.lock_file).unlink()
-        lock.release()
+        _let_go(lock)
 
 
 def _remove(folder: Path) -> None:

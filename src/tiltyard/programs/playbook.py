@@ -21,7 +21,8 @@ import dspy
 
 HEADING = "Playbook:"
 """What stands before the entries."""
-
+CITATIONS = "followed_rules"
+"""The output field in which an answer cites entries, where that is asked for."""
 
 _PLAYBOOK_AT_THE_END = re.compile(rf"\n\n{HEADING}(?:\n\[[^\]\n]+\][^\n]*)+\s*\Z")
 _MARKER = re.compile(r"\s*(?:[-*•]|\(?\d{1,2}[.)])\s+")
@@ -53,6 +54,24 @@ def with_playbook(signature: type[dspy.Signature], entries: Mapping[str, str]) -
     if instructions == signature.instructions:
         return signature
     changed: type[dspy.Signature] = signature.with_instructions(instructions)
+    return changed
+
+
+def asking_for_citations(signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    """A signature that also asks which entries the answer follows, before anything else that it asks for.
+
+    A reply without that field is as good as one whose field is empty, since small models leave it out. A
+    signature that has a field of this name keeps its own.
+
+    Args:
+        signature: One whose instructions end with a playbook.
+    """
+    if CITATIONS in signature.fields:
+        return signature
+    field = dspy.OutputField(
+        default="", desc="the ids of the playbook's rules that the answer follows, such as k3, k7; or none"
+    )
+    changed: type[dspy.Signature] = signature.prepend(CITATIONS, field, type_=str)
     return changed
 
 

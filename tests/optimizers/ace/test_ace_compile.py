@@ -3,6 +3,7 @@
 import random
 import re
 import time
+from dataclasses import replace
 
 import dspy
 import pytest
@@ -15,14 +16,16 @@ from house_of_codes import (
     Oracle,
     example,
     examples,
+    fields_of,
     lm,
     metric,
     reply,
     rule,
+    system_of,
 )
 
 from tiltyard.errors import InputError, JobError
-from tiltyard.models.engine import Completion
+from tiltyard.models.engine import Completion, message_text
 from tiltyard.optimizers.ace.teleprompter import ACE
 from tiltyard.optimizers.playbook import refinement as refinement_module
 from tiltyard.optimizers.playbook.history import History
@@ -30,6 +33,7 @@ from tiltyard.optimizers.playbook.operations import Add
 from tiltyard.optimizers.playbook.playbook import Playbook
 from tiltyard.optimizers.playbook.program import PlaybookProgram
 from tiltyard.optimizers.playbook.refinement import Refinement
+from tiltyard.optimizers.playbook.retention import RetentionScore
 from tiltyard.optimizers.playbook.similarity import HashedSimilarity
 from tiltyard.programs.qa import AnswerQuestion
 
@@ -381,36 +385,159 @@ def test_an_entry_that_misleads_is_found_harmful():
 
 def test_a_metric_that_fails_harms_no_entry():
     def broken(one, prediction):
-        raise ValueError("no such unit")
+        if "salt" in one.context:
+            raise ValueError("no such unit")
+        return metric(one, prediction)
 
     done = Compiled(
         metric=broken,
         generator=Generator(cites=True),
         student=PlaybookProgram(dspy.ChainOfThought(AnswerQuestion), playbook_of(rule("salt"))),
-        train=[example(12, "salt")],
+        train=[example(12, "salt"), example(13, "iron")],
         validation=[],
     )
-    [entry] = done.program.playbook.entries
+    entry = done.program.playbook["k1"]
     assert (entry.harmful, entry.neutral) == (0, 1)
-    assert "no such unit" in done.report.attempts[0].error
+    assert "no such unit" in next(one.error for one in done.report.attempts if one.error)
 
 
 class OutOfOrder(Generator):
+    """Answers about some things alone, by default none."""
+
+    def __init__(self, knows=""):
+        super().__init__()
+        self.knows = knows
+
     def generate(self, request):
+        if fields_of(request)["context"].split()[0] == self.knows:
+            return super().generate(request)
         raise RuntimeError("out of order")
 
 
 def test_a_model_that_fails_speaks_against_no_entry():
     student = PlaybookProgram(dspy.Predict(AnswerQuestion), playbook_of(*sorted(RULES)))
     done = Compiled(
-        generator=OutOfOrder(),
+        generator=OutOfOrder(knows="corn"),
         student=student,
         validation=[],
         selection="relevant",
         k=1,
         credit="shown",
     )
-    assert {(entry.harmful, entry.neutral) for entry in done.program.playbook.entries} == {(0, 2)}
+    told = {
+        RULE.fullmatch(entry.content)[2]: (entry.helpful, entry.harmful, entry.neutral)
+        for entry in done.program.playbook.entries
+    }
+    assert told == {"salt": (0, 0, 2), "iron": (0, 0, 2), "wool": (0, 0, 2), "corn": (2, 0, 0)}
+
+
+def broken_metric(one, prediction):
+    raise ValueError("no such unit")
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"generator": OutOfOrder()}, "out of order"),
+        ({"metric": broken_metric}, "the metric failed: ValueError: no such unit"),
+    ],
+)
+def test_where_no_answer_can_be_learnt_from_the_compilation_fails(mode, options, cause, tmp_path):
+    epochs = {"epochs": 3} if mode == "offline" else {}
+    with pytest.raises(JobError, match="all 8 answers to training examples failed, each with") as failed:
+        Compiled(mode=mode, checkpoints=tmp_path, validation=[], **epochs, **options)
+    assert cause in str(failed.value)
+    # Another try asks again, and finds what works by then.
+    assert Compiled(mode=mode, checkpoints=tmp_path, validation=[]).rules == RULES
+
+
+def test_one_answer_is_enough_to_go_on():
+    done = Compiled(generator=OutOfOrder(knows="corn"), train=examples(4), validation=[])
+    assert done.rules == {rule("corn")}
+    assert done.report.metrics["optimizer.answers.failed"] == 3
+    assert done.report.warnings == []
+
+
+def test_answers_in_a_broken_form_are_no_reason_to_fail():
+    class Rambling(Generator):
+        def generate(self, request):
+            return Completion("I would say five.", 9, 3)
+
+    assert Compiled(generator=Rambling(), validation=[]).rules == RULES
+
+
+@pytest.mark.parametrize("role", ["reflect", "curate"])
+def test_a_role_that_never_works_is_a_warning(role):
+    class Refusing(Oracle):
+        def reflect(self, asked, request):
+            return Completion("", 1, 0) if role == "reflect" else super().reflect(asked, request)
+
+        def curate(self, asked, request):
+            return reply(operations="I do not know")
+
+    done = Compiled(oracle=Refusing())
+    [warning] = done.report.warnings
+    assert warning.startswith(f"All 8 {'reflections' if role == 'reflect' else 'curations'} failed")
+
+
+class CitingInTheField(Generator):
+    """Cites the rule that it follows where it is asked to, and one that there is not."""
+
+    def generate(self, request):
+        answer = super().generate(request)
+        if "followed_rules" not in message_text(request.messages[-1]):
+            return answer
+        subject = fields_of(request)["context"].split()[0]
+        ids = re.findall(rf"^\s*\[(k\d+)\] Write \w+ before {subject}\.$", system_of(request), re.MULTILINE)
+        return replace(
+            answer, text=f"[[ ## followed_rules ## ]]\n{', '.join([*ids, 'k99'])}\n\n{answer.text}"
+        )
+
+
+class Idle(Oracle):
+    def curate(self, asked, request):
+        return reply(operations="NONE")
+
+
+def survivors(budget_for, *, asks=True, **terms):
+    """The subjects whose rules are left of three: one that helps, one never needed, one that misleads."""
+    start = playbook_of(rule("salt"), rule("wool"), "Write XXX before iron.")
+    sizes = [entry.tokens for entry in start.entries]
+    done = Compiled(
+        generator=CitingInTheField(),
+        oracle=Idle(),
+        student=PlaybookProgram(dspy.Predict(AnswerQuestion), start),
+        train=[example(12, "salt"), example(13, "iron"), example(14, "salt"), example(15, "iron")],
+        validation=[],
+        curate_every=4,
+        ask_for_citations=asks,
+        refinement=Refinement(
+            budget=sum(sizes) - min(sizes) if budget_for == 2 else max(sizes),
+            score=RetentionScore(recency=False, vagueness=False, **terms),
+        ),
+    )
+    left = {RULE.fullmatch(entry.content)[2] for entry in done.program.playbook.entries}
+    return left, done.report.metrics
+
+
+def test_the_terms_of_success_and_failure_decide_what_stays_once_answers_cite():
+    assert survivors(2)[0] == {"salt", "wool"}
+    assert survivors(2, failure=False)[0] == {"salt", "iron"}
+    assert survivors(1)[0] == {"salt"}
+    assert survivors(1, success=False)[0] == {"wool"}
+
+
+def test_without_citations_these_terms_tell_nothing():
+    left, metrics = survivors(2, asks=False)
+    assert left == {"wool", "iron"}  # the oldest went
+    assert "optimizer.citations" not in metrics
+
+
+def test_ids_that_were_not_shown_are_counted_and_credited_to_none():
+    _, metrics = survivors(2)
+    assert metrics["optimizer.citations"] == 4
+    assert metrics["optimizer.citations.not_shown"] == 4
 
 
 def test_the_metric_is_counted_when_it_is_called():

@@ -17,6 +17,7 @@ from tiltyard.optimizers.ace.roles import Curator, Reflector
 from tiltyard.optimizers.ace.settings import Settings
 from tiltyard.optimizers.ace.validation import Validation
 from tiltyard.optimizers.adapting.answering import Metric
+from tiltyard.optimizers.adapting.hopeless import nothing_answered
 from tiltyard.optimizers.adapting.parallel import in_parallel
 from tiltyard.optimizers.adapting.plain_values import plain
 from tiltyard.optimizers.adapting.progress import progress
@@ -70,7 +71,11 @@ class Adaptation:
         self._validation = Validation(settings, student, start, self.playbook, validation, metric, journal)
 
     def run(self) -> Playbook:
-        """Do what is left to do, and return the playbook as it is in the end."""
+        """Do what is left to do, and return the playbook as it is in the end.
+
+        Raises:
+            JobError: Until the end of an epoch there was not one answer to learn from.
+        """
         self._validation.before_the_first_step()
         windows = planned(self._settings, len(self._train))
         done = {record.step: record for record in self._journal.records if isinstance(record, Step)}
@@ -80,6 +85,8 @@ class Adaptation:
                 if step is None:
                     step = self._step(window)
                     self._journal.add(step)
+                if window.ends_epoch:
+                    self._refuse_if_all_is_lost()
                 if window.measures:
                     self._validation.after(window)
                 advance(len(window.examples), score=self._mean_of(step), entries=len(self.playbook))
@@ -120,6 +127,17 @@ class Adaptation:
             spent=spent,
         )
 
+    def _refuse_if_all_is_lost(self) -> None:
+        """Give up where no training example was answered: further epochs would end alike.
+
+        The journal is dropped, since another try must ask again.
+        """
+        steps = [record for record in self._journal.records if isinstance(record, Step)]
+        tried = [one for step in steps for one in step.tried]
+        if all(one.lost for one in tried):
+            self._journal.discard()
+            raise nothing_answered([one.error for one in tried])
+
     def _note_use(self, learnt: Learnt, step: int, source: str) -> None:
         """Write down which entries were used, what credit they get, and which lessons are missing."""
         # Where all entries are shown, that tells nothing of any: an entry that is cited was used.
@@ -150,7 +168,9 @@ class Adaptation:
         return "neutral" if score > 0 else "harmful"
 
     def _counted(self, learnt: Learnt) -> dict[str, int]:
+        asked = self._settings.ask_for_citations
         return {
+            **({"citations": len(learnt.cited), "citations.not_shown": learnt.not_shown} if asked else {}),
             "metric_calls": learnt.judged,
             "answers.failed": int(bool(learnt.answer.error)),
             "reflections": learnt.reflections,
@@ -198,4 +218,5 @@ def _tried(place: int, learnt: Learnt) -> Tried:
         error=answer.error,
         prompt_tokens=answer.spent.prompt_tokens,
         completion_tokens=answer.spent.completion_tokens,
+        lost=not answer.can_be_reflected,
     )

@@ -78,6 +78,12 @@ class Journal:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(dumped(kept) + "\n")
 
+    def discard(self) -> None:
+        """Forget everything; the file is removed."""
+        self.records.clear()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
 
 def _without_secrets(record: Record) -> Record:
     values = redacted(asdict(record))

@@ -25,7 +25,7 @@ from tiltyard.optimizers.adapting.answering import (
     inputs_of,
 )
 from tiltyard.optimizers.adapting.spending import Spent
-from tiltyard.optimizers.playbook.citations import cited_ids
+from tiltyard.optimizers.playbook.citations import cited_ids, citing
 from tiltyard.optimizers.playbook.entry import Entry
 from tiltyard.optimizers.playbook.operations import Add
 from tiltyard.optimizers.playbook.playbook import Playbook
@@ -43,6 +43,8 @@ class Learnt:
     """Ids of the entries that the program was shown."""
     cited: tuple[str, ...] = ()
     """Those among them that its answer named."""
+    not_shown: int = 0
+    """Ids that it gave where it was asked for citations, and that it was not shown."""
     rules: tuple[str, ...] = ()
     """What is to be curated, over all rounds."""
     problems: tuple[str, ...] = ()
@@ -85,7 +87,8 @@ class Learner:
     def learn(self, example: dspy.Example) -> Learnt:
         """Answer an example and state its lessons, in as many rounds as it takes and as there may be."""
         shown = self._program.shown_for(example.inputs().toDict())
-        first = answer = answer_example(self._showing(shown), example, self._metric)
+        with citing() as listed:
+            first = answer = answer_example(self._showing(shown), example, self._metric)
         rules: list[str] = []
         problems: list[str] = []
         generate, reflect = answer.spent, Spent()
@@ -122,11 +125,12 @@ class Learner:
             if fixed:
                 break
         ids = tuple(entry.id for entry in shown)
-        named = cited_ids([first.said])
+        named = cited_ids([first.said]) | listed
         return Learnt(
             answer=first,
             shown=ids,
-            cited=tuple(id for id in ids if id in named),
+            cited=tuple(id for id in ids if id in named) if named else (),
+            not_shown=len(listed.difference(ids)),
             rules=tuple(rules),
             problems=tuple(problems),
             reflections=reflections,
@@ -152,11 +156,15 @@ class Learner:
         """The student with entries that were chosen already: choosing is what takes time."""
         if self._settings.selection == "all":
             return self._program
-        return PlaybookProgram(self._program.program, Playbook(shown))
+        return self._with(Playbook(shown))
 
     def _with_lessons(self, shown: Iterable[Entry], rules: Iterable[str]) -> dspy.Module:
         """The student with what it was shown, and with the lessons behind that."""
         playbook = Playbook(shown, next_number=self._program.playbook.next_number)
         for rule in rules:
             playbook.apply(Add("lesson", rule), step=0)
-        return PlaybookProgram(self._program.program, playbook)
+        return self._with(playbook)
+
+    def _with(self, playbook: Playbook) -> PlaybookProgram:
+        asks = self._settings.ask_for_citations
+        return PlaybookProgram(self._program.program, playbook, ask_for_citations=asks)

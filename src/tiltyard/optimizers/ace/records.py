@@ -35,6 +35,8 @@ class Tried:
     """Tokens that the first answer's calls read."""
     completion_tokens: int
     """Tokens that they wrote."""
+    lost: bool = False
+    """Whether it was no answer to learn from: the model gave none, or the metric failed."""
 
 
 @dataclass(frozen=True)

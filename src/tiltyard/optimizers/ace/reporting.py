@@ -61,6 +61,7 @@ def report(told: Told) -> OptimizationReport:
             HISTORY_FILE: told.versions.grown.history.dumps(),
         },
         notes=[told.choice.note, *_failures(told)],
+        warnings=list(_total_failures(told)),
         snapshots=[
             Snapshot(one.epoch, told.settings.program(told.chosen.program, told.versions.of(one)))
             for one in told.measured
@@ -162,6 +163,18 @@ def _failures(told: Told) -> Iterator[str]:
     ):
         if failed := counts.get(f"optimizer.{what}.failed"):
             yield f"{failed:.0f} of {counts[f'optimizer.{what}']:.0f} {which} failed."
+
+
+def _total_failures(told: Told) -> Iterator[str]:
+    """What never worked at all, so that nothing can have been learnt."""
+    counts = _counts(told.steps)
+    for what, means in (
+        ("reflections", "nothing was learnt from the answers"),
+        ("curations", "no lesson came into the playbook"),
+    ):
+        failed = counts.get(f"optimizer.{what}.failed", 0.0)
+        if failed and failed == counts[f"optimizer.{what}"]:
+            yield f"All {failed:.0f} {what} failed, so that {means}; playbook_history.jsonl says why."
 
 
 def _attempts(told: Told) -> Iterator[Attempt]:

@@ -42,6 +42,7 @@ class Settings:
     shown_tokens: int | None = None
     similarity: str = HASHED
     credit: Credit = "cited"
+    ask_for_citations: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -92,4 +93,5 @@ class Settings:
             k=self.k,
             shown_tokens=self.shown_tokens,
             similarity=self.similarity,
+            ask_for_citations=self.ask_for_citations,
         )

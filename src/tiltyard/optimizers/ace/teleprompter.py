@@ -12,6 +12,7 @@ that into operations on single entries. The playbook is never written anew as a 
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,10 +34,11 @@ from tiltyard.optimizers.ace.versions import Versions
 from tiltyard.optimizers.adapting.answering import Metric
 from tiltyard.optimizers.adapting.fingerprint import fingerprint
 from tiltyard.optimizers.playbook.playbook import Playbook
-from tiltyard.optimizers.playbook.program import PlaybookProgram
+from tiltyard.optimizers.playbook.program import PlaybookProgram, playbook_in
 from tiltyard.optimizers.playbook.refinement import Refinement
 from tiltyard.optimizers.playbook.selection import Selection
 from tiltyard.optimizers.playbook.similarity import HASHED
+from tiltyard.optimizers.registered import InProgram, is_reference
 from tiltyard.optimizers.report import OptimizationReport
 
 logger = logging.getLogger(__name__)
@@ -48,8 +50,14 @@ def _digest(path: str) -> str:
     return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
 
 
-PlaybookFile = Annotated[str | None, Content(_digest)]
-"""A playbook's file. What counts of it for a run's fingerprint is what it holds."""
+def _playbook_text(state: Mapping[str, Any]) -> str | None:
+    playbook = playbook_in(state)
+    return None if playbook is None else playbook.dumps()
+
+
+PlaybookFile = Annotated[str | None, Content(_digest), InProgram("playbook", _playbook_text)]
+"""A playbook's file, or the registered version of a program that has one. What counts of it for a run's
+fingerprint is what it holds."""
 
 
 class ACE(Teleprompter):  # type: ignore[misc]
@@ -85,6 +93,7 @@ class ACE(Teleprompter):  # type: ignore[misc]
         validate_every: After how many steps the playbook is measured, beside the ends of epochs; None for
             those alone. Online nothing is measured on validation without it.
         playbook: A file with the playbook to start from; None for that of the student, or for an empty one.
+            In a run's config it may be a registered version as well, such as ``models:/NAME/3``.
         selection: ``all``: every prompt shows every entry; ``relevant``: those nearest to the question.
         k: The most entries that a prompt shows, for ``relevant``.
         shown_tokens: The most tokens of entries that a prompt shows, for ``relevant``; less than the budget.
@@ -93,6 +102,9 @@ class ACE(Teleprompter):  # type: ignore[misc]
             and what is pruned. None for all its defaults.
         credit: Who is told helpful from harmful: the entries that an answer ``cited``, those that it was
             ``shown`` (with ``relevant`` alone, since otherwise all would be credited alike), or ``none``.
+        ask_for_citations: Whether every call that shows a playbook asks, in an output field of its own, which
+            entries the answer follows. Without it a program cites only where its own words do, such as in a
+            reasoning field. The compiled program goes on asking.
         seed: Decides the order of the examples in each epoch.
 
     Raises:
@@ -123,6 +135,7 @@ class ACE(Teleprompter):  # type: ignore[misc]
         similarity: str = HASHED,
         refinement: Refinement | None = None,
         credit: Credit = "cited",
+        ask_for_citations: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -143,6 +156,7 @@ class ACE(Teleprompter):  # type: ignore[misc]
             shown_tokens=shown_tokens,
             similarity=similarity,
             credit=credit,
+            ask_for_citations=ask_for_citations,
             seed=seed,
         )
         self.refinement = refinement or Refinement(similarity=similarity, seed=seed)
@@ -174,7 +188,8 @@ class ACE(Teleprompter):  # type: ignore[misc]
             valset: What is chosen by; without it the last playbook is returned.
 
         Raises:
-            JobError: The model that reflects and curates cannot be used at all.
+            JobError: The model that reflects and curates cannot be used at all, or not one training example
+                was answered.
             OSError: A checkpoint cannot be written.
         """
         self.report = OptimizationReport()
@@ -226,6 +241,11 @@ class ACE(Teleprompter):  # type: ignore[misc]
 
 
 def _read(path: str) -> Playbook:
+    if is_reference(path):
+        raise InputError(
+            f"optimizer.playbook={path} is looked up in the tracking store of a run, and there is none",
+            "give a playbook.jsonl",
+        )
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
