@@ -32,6 +32,7 @@ METRICS = {
     "examples.truncated",
     "examples.unparsed",
     "examples.cached",
+    *(f"health.{check}" for check in ("truncated", "unparsed", "error", "empty", "constant", "duplicates")),
     "tokens.prompt",
     "tokens.completion",
     "tokens.cached",
@@ -56,6 +57,11 @@ TAGS = {
     "tiltyard.simulation",
     "tiltyard.sweep",
     "tiltyard.git_commit",
+    "tiltyard.program",
+    "tiltyard.demos",
+    "tiltyard.adapter",
+    "tiltyard.chat_template",
+    "tiltyard.metric",
 }
 
 
@@ -222,6 +228,34 @@ def test_a_model_that_never_answers_fails_the_run(composed, in_folder, monkeypat
     [tracked] = runs(LocalTracking(), statuses=("FAILED",))
     assert tracked.metrics["examples.failed"] == 5
     assert len(tracked.rows()) == 5
+
+
+def test_a_run_that_exceeds_a_limit_of_its_health_fails_and_keeps_everything(experiment, in_folder):
+    passed = experiment("task=medqa_tiny", "evaluation.fail_on.gold_position_skew=0.9")
+    with pytest.raises(JobError, match=r"gold_position_skew is 0\.\d+, above evaluation\.fail_on"):
+        experiment("task=medqa_tiny", "evaluation.fail_on={gold_position_skew: 0.1, error: 0}")
+    [failed] = runs(LocalTracking(), statuses=("FAILED",))
+    assert failed.fingerprint == passed.fingerprint
+    assert failed.metrics["score"] == passed.metrics["score"]
+    assert set(failed.metrics) == set(passed.metrics)
+    assert len(failed.rows()) == 3
+    kept = ExperimentResult.load(in_folder / "out")
+    assert "gold_position_skew" in kept.error
+    assert kept.metrics == failed.metrics
+    assert "## Health" in (in_folder / "out/report.md").read_text()
+    assert (in_folder / "out/program/program.json").is_file()
+
+
+def test_a_run_says_how_it_asked_and_which_position_was_chosen(experiment):
+    result = experiment("task=medqa_tiny", "optimizer=labeled_few_shot", "optimizer.k=4", "task/program=cot")
+    [tracked] = runs(LocalTracking())
+    assert tracked.tags["tiltyard.program"] == "dspy.ChainOfThought"
+    assert tracked.tags["tiltyard.demos"] == "4"
+    assert tracked.tags["tiltyard.metric"] == "option accuracy, flexible extraction"
+    chosen = [value for name, value in result.metrics.items() if name.startswith("predicted_")]
+    assert len(chosen) >= 4
+    assert 0 < sum(chosen) <= 1
+    assert {name for name in result.metrics if name.startswith("accuracy.gold_")}
 
 
 @pytest.mark.parametrize("model", ["broken", "leaking"])

@@ -65,7 +65,9 @@ class Growing(dspy.teleprompt.Teleprompter):
         self.report = OptimizationReport()
 
     def compile(self, student, *, trainset, valset=None):
-        self.report = report = OptimizationReport(notes=["The steps of this try are noted."])
+        self.report = report = OptimizationReport(
+            notes=["The steps of this try are noted."], warnings=["Nothing was learnt."]
+        )
         done = self.checkpoints / "steps.txt"
         first = len(done.read_text()) if done.exists() else 0
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -132,6 +134,7 @@ def test_a_run_keeps_what_its_optimizer_tells(grown, in_folder):
     folder = result.folder
 
     assert result.metrics["optimizer.steps"] == STEPS
+    assert ExperimentResult.load(folder).warnings == result.warnings == ("Nothing was learnt.",)
     assert result.metrics["optimizer.score"] == 7.0  # a foreign name takes no place of the run's own
     assert 0 <= result.metrics["score"] <= 1
     assert "optimizer.unknown" not in result.metrics

@@ -134,7 +134,7 @@ def _doctor_command(arguments: list[str]) -> None:
 
 
 def _cache_command(arguments: list[str]) -> None:
-    from tiltyard.models.cache_command import cache
+    from tiltyard.cache_command import cache
 
     cache(arguments)
 

@@ -77,7 +77,7 @@ def describe(
         "config": _canonical(dict(config), content | uncounted),
         "content": content,
         "code": {name: digest for name, digest in code.items() if digest},
-        "versions": {package: _version(package) for package in VERSIONED},
+        "versions": versions(),
     }
 
 
@@ -129,6 +129,11 @@ def _source_digest(name: str) -> str:
     if file is None or any(Path(file).resolve().is_relative_to(place) for place in (*installed, _PACKAGE)):
         return ""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """The versions here of the packages that can change a result; ``absent`` where one is not installed."""
+    return {package: _version(package) for package in VERSIONED}
 
 
 def _version(package: str) -> str:

@@ -5,7 +5,7 @@
 (0.667, 0.208, 0.939)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +15,10 @@ from typing import Any
 import dspy
 
 from tiltyard.config import ExperimentConfig, fingerprint, instantiate
+from tiltyard.evaluation.asking import asked
 from tiltyard.evaluation.epochs import chosen_epoch, evaluate_epochs
 from tiltyard.evaluation.evaluate import evaluate
+from tiltyard.evaluation.health import health
 from tiltyard.evaluation.result import Evaluation
 from tiltyard.evaluation.rows import Row
 from tiltyard.evaluation.trial import RowLabels
@@ -26,7 +28,7 @@ from tiltyard.models.in_use import ModelsInUse, models_in_use
 from tiltyard.models.response_cache import cache_folder
 from tiltyard.nested_models import with_models
 from tiltyard.optimizers.compiling import Compiled, compile_program, printing_to_log, report_of
-from tiltyard.optimizers.resuming import checkpoints_of
+from tiltyard.optimizers.resuming import FOLDER, checkpoints_of
 from tiltyard.record import SIMULATION_FOLDER, Record, recording
 from tiltyard.result import EpochScore, ExperimentResult
 from tiltyard.simulations.simulation import Simulation
@@ -34,11 +36,10 @@ from tiltyard.tasks.task import Splits, Task
 from tiltyard.telemetry.energy import EnergyMeter
 from tiltyard.telemetry.latency import LatencyRecorder
 from tiltyard.telemetry.memory import PeakMemory
+from tiltyard.tracking.references import without_references
 
 THREADS = 8
 """Examples in flight at once where neither the config nor the model says."""
-CHECKPOINTS = "checkpoints"
-"""Where compilations leave their checkpoints, in the cache folder."""
 
 
 def run(
@@ -49,6 +50,7 @@ def run(
     parent_run_id: str | None = None,
     command: str = "",
     overrides: tuple[str, ...] = (),
+    pins: Mapping[str, str] | None = None,
 ) -> ExperimentResult:
     """Run one experiment and record it.
 
@@ -59,14 +61,26 @@ def run(
         parent_run_id: The sweep's tracked run.
         command: The command line that runs the same again, for the report.
         overrides: What of the config was chosen for this run.
+        pins: Registered versions that its sweep has looked up, by what names them in the config.
 
     Raises:
         TiltyardError: The input was wrong, or the experiment could not go on. What was found until then
             stands in the folder and in the tracked run.
     """
-    with recording(
-        cfg, folder, sweep=sweep, parent_run_id=parent_run_id, command=command, overrides=overrides
-    ) as record:
+    with (
+        without_references(cfg, pins) as found,
+        recording(
+            cfg,
+            folder,
+            sweep=sweep,
+            parent_run_id=parent_run_id,
+            command=command,
+            overrides=overrides,
+            digest=fingerprint(found.cfg),
+        ) as record,
+    ):
+        record.tracked.set_tags(found.tags())
+        cfg = found.cfg
         task: Task = instantiate(cfg.task)
         splits = task.splits(cfg.seed, cfg.limit)
         student = task.program(task.signature)
@@ -78,7 +92,8 @@ def run(
             test = _Test(splits.test, task, lm, _threads(cfg, lm), folder, cfg)
             with dspy.context(**_settings(lm, test.threads)):
                 with latencies.measure("compile"):
-                    compiled = _compile(student, splits, task, models, cfg, record)
+                    compiled = _compile(student, splits, task, models, cfg, record, found.notes())
+                record.describe_asking(asked(cfg.task, task, compiled.program, lm))
                 epoch, others = compiled.epochs(student)
                 before = inference(lm)
                 evaluation = test.evaluate(compiled.program, epoch, latencies=latencies)
@@ -96,6 +111,7 @@ def run(
             evaluation=evaluation,
             latencies=latencies,
             metrics={
+                **health(evaluation, splits),
                 **compiled.metrics(),
                 **measured.metrics(),
                 **memory.metrics(),
@@ -114,13 +130,14 @@ def _compile(
     models: ModelsInUse,
     cfg: ExperimentConfig,
     record: Record,
+    notes: Sequence[str],
 ) -> Compiled:
     """Compile the program. What its optimizer tells is kept also when it is broken off.
 
     The checkpoints' name is the fingerprint as it is with the weights at hand: a Hub model that was not there
     when the run began counts by its commit now, as it will in the next run.
     """
-    folder = cache_folder(cfg.cache.folder) / CHECKPOINTS
+    folder = cache_folder(cfg.cache.folder) / FOLDER
     name = partial(fingerprint, cfg)
     with checkpoints_of(cfg.optimizer, folder, name, resume=cfg.resume) as checkpoints:
         node = with_models(cfg.optimizer, "optimizer", models.nested)
@@ -131,6 +148,7 @@ def _compile(
         except BaseException:
             record.keep_optimization(report_of(optimizer), task, model_id(models.own))
             raise
+        compiled.report.notes += notes
         record.keep_optimization(compiled.report, task, model_id(models.own))
     return compiled
 

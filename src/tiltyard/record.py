@@ -7,6 +7,7 @@
 import contextlib
 import json
 import logging
+import platform
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -21,14 +22,17 @@ from tiltyard import __version__
 from tiltyard.artifacts.metadata import Origin
 from tiltyard.artifacts.program import UnsavableProgramError, build_program_folder
 from tiltyard.config import ExperimentConfig, fingerprint, instantiate
+from tiltyard.digests import versions
 from tiltyard.errors import JobError, TiltyardError
 from tiltyard.evaluation.evaluate import ERRORS_FILE, ROWS_FILE
+from tiltyard.evaluation.health import refuse_unhealthy
 from tiltyard.evaluation.result import Evaluation
 from tiltyard.evaluation.trial import RowLabels
 from tiltyard.files import write_text
 from tiltyard.optimizers.report import OptimizationReport
-from tiltyard.redaction import one_line
+from tiltyard.redaction import one_line, redact
 from tiltyard.reporting.attempts import attempt_rows
+from tiltyard.reporting.one_run import PACKAGE
 from tiltyard.reporting.optimization import legal_curves, legal_metrics, write_optimization
 from tiltyard.reporting.run_report import write_run_report
 from tiltyard.result import RESULT_FILE, EpochScore, ExperimentResult, run_name
@@ -89,6 +93,10 @@ class Record:
         """
         self.tracked.set_tags({f"tiltyard.{name}.{key}": value for key, value in provenance.items()})
 
+    def describe_asking(self, tags: Mapping[str, str]) -> None:
+        """Tag the run with how its examples are asked."""
+        self.tracked.set_tags(dict(tags))
+
     def keep_optimization(self, report: OptimizationReport, task: Task, model_id: str) -> None:
         """Write into the folder what is known of a compilation, whether or not it ended.
 
@@ -114,7 +122,8 @@ class Record:
         """Write everything into the folder, then into the tracked run: a store that fails costs no files.
 
         Raises:
-            JobError: The store failed, or every example failed for a reason that is not the model's answer.
+            JobError: The store failed, every example failed for a reason that is not the model's answer, or a
+                health check exceeds the limit that the config sets.
         """
         cfg, tracked = self.cfg, self.tracked
         self.result = result = replace(
@@ -128,6 +137,7 @@ class Record:
             },
             seconds=time.perf_counter() - self.started,
             epochs=epochs,
+            warnings=tuple(map(redact, self.report.warnings)),
         )
         write_text(self.folder / LATENCY_FILE, json.dumps(latencies.summary(), indent=2) + "\n")
         write_run_report(
@@ -137,6 +147,7 @@ class Record:
             self.folder,
             command=self.command,
             optimization=self.report,
+            limits=cfg.evaluation.fail_on,
         )
         saved = self._save_program(program, task, evaluation)
         result.save()
@@ -148,6 +159,7 @@ class Record:
             labels = cfg.labels
             tracked.register_program(saved, f"{labels.task}/{labels.model}/{labels.optimizer}")
         _refuse_total_failure(evaluation, cfg.optimizer)
+        refuse_unhealthy(result.metrics, cfg.evaluation.fail_on)
         return result
 
     def fail(self, error: Exception) -> None:
@@ -194,7 +206,7 @@ class Record:
             return build_program_folder(self.folder / "program", program, origin)
         except UnsavableProgramError as error:
             logger.warning("The compiled program is not saved: %s", error)
-            self.tracked.set_tags({"tiltyard.program": f"not saved: {error}"})
+            self.tracked.set_tags({"tiltyard.program.unsaved": str(error)})
             return None
 
 
@@ -207,6 +219,7 @@ def recording(
     parent_run_id: str | None = None,
     command: str = "",
     overrides: tuple[str, ...] = (),
+    digest: str | None = None,
 ) -> Iterator[Record]:
     """Record what happens in a block, also when it fails or is interrupted half-way.
 
@@ -217,17 +230,19 @@ def recording(
         parent_run_id: The sweep's tracked run.
         command: The command line that runs the same again.
         overrides: What of the config was chosen for this run.
+        digest: The run's fingerprint; None for the config's. It is another where the config names what has to
+            be fetched first.
 
     Raises:
         TiltyardError: What the block raised, or the store failed.
     """
-    digest = fingerprint(cfg)
+    digest = fingerprint(cfg) if digest is None else digest
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(cfg.as_dict())))
     tracking: Tracking = instantiate(cfg.tracking)
     with tracking.start(
         run_name(cfg),
-        tags=_tags(cfg, digest, sweep),
+        tags=_tags(cfg, digest, sweep, command),
         params=cfg.as_dict(),
         parent=parent_run_id,
         folder=folder,
@@ -282,7 +297,7 @@ def _fewer_demonstrations(optimizer: Mapping[str, Any]) -> str:
     return ""
 
 
-def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None) -> dict[str, str]:
+def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None, command: str) -> dict[str, str]:
     labels = cfg.labels
     return {
         "tiltyard.fingerprint": digest,
@@ -293,5 +308,8 @@ def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None) -> dict[str, st
         "tiltyard.optimizer": labels.optimizer,
         "tiltyard.simulation": labels.simulation,
         "tiltyard.sweep": sweep or "",
+        "tiltyard.command": command,
         "tiltyard.git_commit": git_commit(Path.cwd()),
+        **{f"{PACKAGE}{name}": version for name, version in versions().items() if name != "tiltyard"},
+        f"{PACKAGE}python": platform.python_version(),
     }

@@ -66,6 +66,8 @@ class ExperimentResult:
     """The job's Hydra overrides, such as ``optimizer.k=8``: what tells the jobs of a sweep apart."""
     epochs: tuple[EpochScore, ...] = ()
     """How the program did after each epoch of its optimizer, where that was asked for."""
+    warnings: tuple[str, ...] = ()
+    """Why the result may not be what it seems, a sentence each."""
 
     @classmethod
     def failed(cls, cfg: ExperimentConfig, folder: Path, error: str) -> Self:
@@ -89,6 +91,7 @@ class ExperimentResult:
             "folder": Path(plain["folder"]),
             "overrides": tuple(plain.get("overrides", ())),
             "epochs": tuple(EpochScore(**epoch) for epoch in plain.get("epochs", ())),
+            "warnings": tuple(plain.get("warnings", ())),
         }
         return cls(**{**plain, **read})
 

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from tiltyard.config import Labels
-from tiltyard.evaluation.rows import Row
+from tiltyard.evaluation.rows import Row, write_rows
+from tiltyard.reporting.reading import Evidence, read
+from tiltyard.reporting.selection import Selected
 from tiltyard.result import ExperimentResult
 from tiltyard.tracking.reader import TrackedRun
 
@@ -126,5 +128,55 @@ def frame() -> Callable[..., pd.DataFrame]:
         from dataclasses import asdict
 
         return pd.DataFrame([asdict(row) for row in rows])
+
+    return of
+
+
+@pytest.fixture
+def track(tmp_path: Path, make_row: Callable[..., Row]) -> Callable[..., TrackedRun]:
+    """A run whose artifacts lie on this disk, as a local store's do."""
+
+    def make(
+        scores: dict[str, float],
+        *,
+        task: str = "tatqa_tiny",
+        model: str = "lexical",
+        mode: str = "baseline",
+        seed: int = 0,
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+        metrics: dict[str, float] | None = None,
+        **values: Any,
+    ) -> TrackedRun:
+        run_id = f"{task}-{model}-{mode}-{seed}-{len(list(tmp_path.iterdir()))}"
+        artifacts = tmp_path / run_id
+        rows = [make_row(sample, score, **values) for sample, score in scores.items()]
+        write_rows(artifacts / "predictions.csv", rows)
+        (artifacts / "config.yaml").write_text(f"seed: {seed}\n", encoding="utf-8")
+        labels = {
+            "tiltyard.task": task,
+            "tiltyard.model": model,
+            "tiltyard.mode": mode,
+            "tiltyard.optimizer": "none" if mode == "baseline" else mode,
+            "tiltyard.simulation": "none",
+            "tiltyard.fingerprint": run_id,
+        }
+        started = datetime(2026, 11, 20, tzinfo=UTC) + timedelta(minutes=seed)
+        return TrackedRun(
+            *(run_id, f"{task}/{model}/{mode}/s{seed}", "FINISHED", started, started),
+            tags=labels | (tags or {}),
+            params={"seed": str(seed)} | (params or {}),
+            metrics=metrics or {},
+            _connection=None,  # type: ignore[arg-type]
+            _artifacts=artifacts.as_uri(),
+        )
+
+    return make
+
+
+@pytest.fixture
+def evidence_of() -> Callable[..., Evidence]:
+    def of(*runs: TrackedRun, failed: tuple[TrackedRun, ...] = ()) -> Evidence:
+        return read(Selected(list(runs), list(failed)), source="a test")
 
     return of

@@ -97,3 +97,11 @@ def test_files_of_these_names_that_are_no_playbook_do_not_stop_the_report(caplog
     files = {"playbook.jsonl": "what?", "playbook_history.jsonl": "ever", "notes.md": "to read"}
     assert "to read" in "\n".join(optimization_sections(OptimizationReport(files=files)))
     assert "does not show the playbook" in caplog.text
+
+
+def test_warnings_come_before_all_else():
+    heading, warning, *_ = optimization_sections(
+        OptimizationReport(warnings=["All 8 reflections failed."], notes=["a note"])
+    )
+    assert heading == "## Optimization"
+    assert warning == "> **Warning:** All 8 reflections failed."

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -404,3 +405,13 @@ def test_a_program_off_the_path_is_named_by_its_place(
     monkeypatch.setattr("sys.argv", [str(tmp_path / ".venv/bin/tiltyard")])
     print_result(make_result(optimizer="bootstrap"), command="tiltyard optimizer=bootstrap")
     assert "  .venv/bin/tiltyard report" in capsys.readouterr().out
+
+
+def test_a_warning_cannot_be_missed(make_result: MakeResult, capsys: pytest.CaptureFixture[str]) -> None:
+    warned = replace(make_result(), warnings=("All 8 reflections failed.",))
+    assert "warning: All 8 reflections failed." in _result_lines(warned, capsys)
+    print_sweep([make_result(), warned], warned.folder.parent)
+    lines = [line.strip() for line in capsys.readouterr().out.split("\n")]
+    below = lines[lines.index("warnings") + 1]
+    assert below.startswith("1 ")
+    assert "All 8 reflections failed." in below

@@ -9,6 +9,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tiltyard.evaluation.clusters import contexts
 from tiltyard.evaluation.paired import Difference, compare, holm
 from tiltyard.evaluation.rows import read_rows, rows_of_the_score
 from tiltyard.result import ExperimentResult
@@ -16,7 +17,11 @@ from tiltyard.tracking.reader import ROWS
 
 HEADING = "vs none"
 """What tables call the column: the score less that of ``optimizer=none``."""
-TESTS = {"mcnemar": "McNemar's exact test", "sign-flip": "a sign-flip permutation test"}
+TESTS = {
+    "mcnemar": "McNemar's exact test",
+    "sign-flip": "a sign-flip permutation test",
+    "cluster-sign-flip": "a permutation test that flips the signs of whole contexts",
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ def against_baseline(results: Sequence[ExperimentResult]) -> dict[int, Against]:
     """Compare each job with the one that differs from it in having no optimizer, example by example.
 
     Jobs belong together that have the same task, model, simulation and seed, and the same overrides but for
-    those of the optimizer. The rows come from each job's ``predictions.csv``.
+    those of the optimizer. The rows come from each job's ``predictions.csv``; those with the same context
+    form a cluster.
 
     Args:
         results: One per job, in the order of the jobs.
@@ -43,10 +49,10 @@ def against_baseline(results: Sequence[ExperimentResult]) -> dict[int, Against]:
     """
     found: dict[int, Difference] = {}
     for group in _groups(results):
-        before = {} if group.baseline is None else _scores(results[group.baseline])
+        before, clusters = ({}, {}) if group.baseline is None else _scores(results[group.baseline])
         for position in group.adapted if before else []:
             with suppress(ValueError):  # its rows are missing or of other examples
-                found[position] = compare(_scores(results[position]), before)
+                found[position] = compare(_scores(results[position])[0], before, clusters=clusters)
     adjusted = holm([difference.p for difference in found.values()])
     return {
         position: Against(difference, p)
@@ -79,11 +85,11 @@ def not_compared(results: Sequence[ExperimentResult], compared: Collection[int])
 def _unpaired(results: Sequence[ExperimentResult], adapted: Sequence[int], baseline: int) -> list[str]:
     """Why the rows of these jobs were not paired with those of their baseline."""
     none = f"job {baseline} (optimizer=none)"
-    if not _scores(results[baseline]):
+    if not _scores(results[baseline])[0]:
         return [f"the rows of {none} cannot be read"]
     return [
         f"the rows of job {position} are of other examples than those of {none}"
-        if _scores(results[position])
+        if _scores(results[position])[0]
         else f"the rows of job {position} cannot be read"
         for position in adapted
     ]
@@ -123,14 +129,15 @@ def _is_of_the_optimizer(override: str) -> bool:
     return key in ("optimizer", "labels.optimizer") or key.startswith("optimizer.")
 
 
-def _scores(result: ExperimentResult) -> Mapping[str, float]:
-    """The job's score of each example; empty where its rows cannot be read."""
+def _scores(result: ExperimentResult) -> tuple[dict[str, float], dict[str, Hashable]]:
+    """The job's score of each example, and the cluster of each; empty where its rows cannot be read."""
     try:
         rows = rows_of_the_score(read_rows(result.folder / ROWS), result.metrics)
         of_samples = rows.groupby("sample_id")["score"].mean()
+        clusters = contexts(rows)
     except (OSError, ValueError, KeyError):  # a report on the other jobs is worth more than none
-        return {}
-    return {str(sample): float(score) for sample, score in of_samples.items()}
+        return {}, {}
+    return {str(sample): float(score) for sample, score in of_samples.items()}, clusters
 
 
 def shown(against: Against | None) -> str:

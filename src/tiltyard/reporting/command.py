@@ -4,6 +4,7 @@ $ tiltyard report --task tatqa_tiny --sweep latest
 """
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,20 +12,17 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from tiltyard.arguments import CommandParser
-from tiltyard.errors import InputError
-from tiltyard.files import write_text
-from tiltyard.reporting import comparison
+from tiltyard.errors import InputError, JobError
+from tiltyard.reporting import compare_and_check, comparison
 from tiltyard.reporting.console import Field, show, table, text
-from tiltyard.reporting.markdown import Column, escape, one_line
+from tiltyard.reporting.markdown import Column, one_line
+from tiltyard.reporting.selection import LATEST, add_arguments, described, select, tracking_at
 from tiltyard.reporting.terminal import shown_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tiltyard.tracking.reader import TrackedRun
-    from tiltyard.tracking.recorder import Tracking
-
-LATEST = "latest"
+    from tiltyard.reporting.analysis import Analysis
 
 
 def report(arguments: list[str]) -> None:
@@ -37,185 +35,129 @@ def report(arguments: list[str]) -> None:
         InputError: An argument is wrong, there is no store, no run in it fits, or the output folder cannot
             be written.
         JobError: The store failed.
+        CheckFailedError: A run does not keep to the thresholds of ``--check``.
     """
     chosen = _parser().parse_args(arguments)
-    tracked = _select(_tracked_runs(chosen), chosen)
-    rows, left_out = _rows(comparison.latest(tracked))
-    if not rows:
-        raise InputError("none of these runs has examples", f"{left_out[0]}")
-    compared = [run for run in comparison.latest(tracked) if run.run_id in rows]
-    summary = comparison.summarize(compared, rows_of=lambda run: rows[run.run_id])
-    remarks = [
-        *_repetitions(len(tracked), len(compared) + len(left_out)),
-        *comparison.pooled_differences(compared),
-        *left_out,
-    ]
-    folder = Path(chosen.output)
-    try:
-        written = write_report(summary, compared, remarks, folder, source=_source(chosen, tracked))
-    except OSError as error:
-        raise InputError(
-            f"cannot write the report into {folder} ({error.strerror or error})",
-            "name another folder with --output",
-        ) from error
-    _print(summary, remarks, written)
+    if chosen.compare:
+        compare_and_check.compare(chosen)
+    elif chosen.check is not None:
+        compare_and_check.check(chosen)
+    else:
+        _write(chosen, arguments)
 
 
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="tiltyard report",
-        description="Compare tracked runs: a table by task, model and mode, as CSV, Markdown and a figure.",
+        description="Compare tracked runs: one HTML page, Markdown, CSV and figures.",
         epilog="Several names are separated by commas: --task tatqa_tiny,iot_tiny",
     )
+    add_arguments(parser)
+    compare_and_check.add_arguments(parser)
     parser.add_argument(
-        "--tracking",
-        default="mlruns",
-        metavar="FOLDER|URI",
-        help="the store: a folder, or a server's http(s) address (default: %(default)s)",
+        "--reference",
+        metavar="KEY=VALUE",
+        help="the arm that others are compared with, such as model=lexical or optimizer.k=4 "
+        "(default: optimizer=none, where there is one)",
     )
-    parser.add_argument("--experiment", default="tiltyard", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--sweep", metavar="ID", help="only this sweep's runs; 'latest' is the last one")
-    parser.add_argument("--task", metavar="NAMES", help="only these tasks")
-    parser.add_argument("--model", metavar="NAMES", help="only these models")
+    parser.add_argument(
+        "--by",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="a config key that tells arms apart, beside task, model and mode; may be repeated",
+    )
     parser.add_argument(
         "--output", default="outputs/report", metavar="DIR", help="where the files go (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--log",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="keep the report in MLflow too: in the sweep's run, or in one of its own "
+        "(default: where it is about one sweep)",
     )
     return parser
 
 
-def _tracked_runs(chosen: argparse.Namespace) -> "list[TrackedRun]":
-    from tiltyard.tracking.reader import runs
+def _write(chosen: argparse.Namespace, arguments: Sequence[str]) -> None:
+    """Read the chosen runs and write the report about them."""
+    from tiltyard.reporting.analysis import analyse
+    from tiltyard.reporting.reading import read
+    from tiltyard.reporting.report_files import write_report
 
-    found = runs(_tracking(chosen.tracking), experiment=chosen.experiment)
-    if not found:
+    selected = select(chosen)
+    evidence = read(selected, source=described(chosen, selected.finished))
+    analysis = analyse(evidence, reference=chosen.reference, by=chosen.by)
+    folder = Path(chosen.output)
+    try:
+        written = write_report(analysis, folder, command=_command(arguments, selected.finished[0].sweep))
+    except OSError as error:
         raise InputError(
-            f"no finished run in experiment '{chosen.experiment}' of {chosen.tracking}",
-            "run one first: tiltyard",
-        )
-    return found
+            f"cannot write the report into {folder} ({error.strerror or error})",
+            "name another folder with --output",
+        ) from error
+    _print(analysis, written, notes=_log(chosen, analysis, written, folder))
 
 
-def _tracking(place: str) -> "Tracking":
-    from tiltyard.tracking.recorder import LocalTracking, ServerTracking
-
-    if place.lower().startswith(("http://", "https://")):
-        return ServerTracking(uri=place)
-    if "://" in place:
-        raise InputError(
-            f"--tracking {place} is no folder and no http address", "name the folder or the server"
-        )
-    return LocalTracking(folder=place)
-
-
-def _select(tracked: "list[TrackedRun]", chosen: argparse.Namespace) -> "list[TrackedRun]":
-    """The runs that the options ask for; each option narrows what the ones before it left."""
-    if chosen.sweep:
-        sweeps = list(dict.fromkeys(run.sweep for run in tracked if run.sweep))  # oldest first
-        wanted = sweeps[-1] if chosen.sweep == LATEST and sweeps else chosen.sweep
-        if wanted not in sweeps:
-            raise InputError(f"no finished run of sweep '{chosen.sweep}'", _there_are("sweeps", sweeps[::-1]))
-        tracked = [run for run in tracked if run.sweep == wanted]
-    for axis in ("task", "model"):
-        names = _names(getattr(chosen, axis))
-        there = sorted({str(getattr(run, axis)) for run in tracked})
-        for name in names:
-            if name not in there:
-                raise InputError(f"no finished run of {axis} '{name}'", _there_are(f"{axis}s", there))
-        tracked = [run for run in tracked if not names or getattr(run, axis) in names]
-    if not tracked:
-        raise InputError("no finished run has this task and this model together", "leave one option out")
-    return tracked
-
-
-def _names(option: str | None) -> list[str]:
-    return [name.strip() for name in (option or "").split(",") if name.strip()]
-
-
-def _there_are(what: str, names: Sequence[str], limit: int = 8) -> str:
-    shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
-    return f"{what} there: {shown or 'none'}"
-
-
-def _rows(runs: "Sequence[TrackedRun]") -> "tuple[dict[str, pd.DataFrame], list[str]]":
-    """The rows of each run by its id; and a remark on each run that has none."""
-    rows, remarks = {}, []
-    for run in runs:
-        try:
-            frame = run.rows()
-        except InputError as error:
-            remarks.append(f"left out: {error.what}")
-        else:
-            rows[run.run_id] = frame
-    return rows, remarks
-
-
-def _repetitions(found: int, distinct: int) -> list[str]:
-    if found == distinct:
-        return []
-    return [
-        f"{found - distinct} of {found} runs were repeated later with the same fingerprint: the last that "
-        "asked the model counts"
+def _command(arguments: Sequence[str], sweep: str) -> str:
+    """The command line that makes the same report later, when another sweep may be the latest."""
+    named = [
+        sweep if word == LATEST and before == "--sweep" else word
+        for before, word in zip(("", *arguments), arguments, strict=False)
     ]
+    named = [f"--sweep={sweep}" if word == f"--sweep={LATEST}" else word for word in named]
+    return shlex.join(["tiltyard", "report", *named])
 
 
-def _source(chosen: argparse.Namespace, tracked: "Sequence[TrackedRun]") -> str:
-    sweep = [f"sweep {tracked[0].sweep}"] if chosen.sweep else []
-    options = [f"{axis} {getattr(chosen, axis)}" for axis in ("task", "model") if getattr(chosen, axis)]
-    return ", ".join([f"experiment {chosen.experiment} of {chosen.tracking}", *sweep, *options])
-
-
-def write_report(
-    summary: "pd.DataFrame",
-    runs: "Sequence[TrackedRun]",
-    remarks: Sequence[str],
-    folder: Path,
-    *,
-    source: str,
-) -> list[Path]:
-    """Write ``report.md``, ``summary.csv``, ``figures/scores.svg`` and ``figures/scores.png``.
-
-    Args:
-        summary: As :func:`tiltyard.reporting.comparison.summarize` makes it, not empty.
-        runs: The runs that it sums up.
-        remarks: What a reader must know about them, one sentence each.
-        folder: Where the files go.
-        source: Where the runs are from, for the heading.
-
-    Returns:
-        The files written, the one to read first.
+def _log(
+    chosen: argparse.Namespace, analysis: "Analysis", written: Sequence[Path], folder: Path
+) -> list[str]:
+    """Keep the report in MLflow where that is wanted; what to say of it.
 
     Raises:
-        OSError: The folder cannot be written.
+        JobError: The store failed, and ``--log`` was given.
     """
-    from tiltyard.reporting.figures import save, score_figure
+    from tiltyard.reporting.logged import log_report, sweep_of
 
-    times = sorted({f"{run.started:%Y-%m-%d %H:%M}" for run in runs})
-    started = times[0] if len(times) == 1 else f"from {times[0]} to {times[-1]}"
-    parts = [
-        "# Tiltyard report",
-        f"{len(runs)} runs from {escape(source)}, started {started} UTC.",
-        comparison.to_markdown(summary),
-        "Scores are means over examples, with their 95% intervals; examples that failed count 0. "
-        "Latencies are per example, without those that a response cache answered.",
-        *(["\n".join(f"- {escape(remark)}" for remark in remarks)] if remarks else []),
-        "![Scores with their 95% intervals, by task, model and mode](figures/scores.svg)",
-    ]
-    write_text(folder / "report.md", "\n\n".join(parts) + "\n")
-    write_text(folder / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
-    figures = save(score_figure(summary), folder / "figures" / "scores")
-    return [folder / "report.md", folder / "summary.csv", *figures]
+    runs = analysis.evidence.runs
+    if chosen.log is False or (chosen.log is None and sweep_of(runs) is None):
+        return []
+    tracking = tracking_at(chosen.tracking)
+    tracking.experiment = chosen.experiment
+    try:
+        name = log_report(written, folder, runs, tracking, source=analysis.evidence.source)
+    except (InputError, JobError) as error:
+        if chosen.log:
+            raise
+        return [f"not logged to MLflow: {error}"]  # the files are written, which is what was asked for
+    return [f"logged to MLflow: run {name}"]
 
 
-def _print(summary: "pd.DataFrame", remarks: Sequence[str], written: Sequence[Path]) -> None:
+def _print(analysis: "Analysis", written: Sequence[Path], *, notes: Sequence[str]) -> None:
+    from tiltyard.reporting.report_files import FIGURES_FOLDER
+
+    summary = analysis.summary
     fields = [Field(column.heading, cells, column.right) for column, cells in _worth_showing(summary)]
     tasks = list(summary["task"])
     last_of_task = {n for n in range(len(tasks) - 1) if tasks[n] != tasks[n + 1]}
     show(table(fields, sections=last_of_task))
+    remarks = [*analysis.remarks, *_failures(analysis)]
     if remarks:
         show("", *(text(remark, "yellow") for remark in remarks))
+    documents = [path for path in written if path.parent.name != FIGURES_FOLDER]
+    pictures = len(written) - len(documents)
     show(
-        "", *(Text(line, "dim") for line in ["written:", *(f"  {one_line(shown_path(p))}" for p in written)])
+        "",
+        *(Text(line, "dim") for line in ["written:", *(f"  {one_line(shown_path(p))}" for p in documents)]),
+        Text(f"  {pictures} figures in {one_line(shown_path(written[-1].parent))}", "dim"),
+        *(Text(one_line(note), "dim") for note in notes),
     )
+
+
+def _failures(analysis: "Analysis") -> list[str]:
+    failed = analysis.failed_runs
+    return [f"{len(failed)} runs did not finish; the report says why"] if failed else []
 
 
 def _worth_showing(summary: "pd.DataFrame") -> list[tuple[Column, list[str]]]:

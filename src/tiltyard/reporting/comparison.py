@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.config import OUTSIDE_FINGERPRINT
 from tiltyard.reporting import numbers
+from tiltyard.reporting.arms import GROUPS, by_line, value_of
 from tiltyard.reporting.markdown import Column, table
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from tiltyard.tracking.reader import TrackedRun
 
-GROUPS = ("task", "model", "mode")
-"""What the runs of one line have in common."""
 VARYING = ("split", "epoch")
 """Columns of the rows that separate lines too, where the rows have more than one value."""
 INTERVAL_SEED = 0
@@ -51,14 +50,17 @@ def _asked_the_model(run: "TrackedRun") -> bool:
 def summarize(
     runs: "Sequence[TrackedRun]",
     rows_of: "Callable[[TrackedRun], pd.DataFrame]" = operator.methodcaller("rows"),
+    *,
+    axes: Sequence[str] = GROUPS,
 ) -> "pd.DataFrame":
     """Sum up runs by task, model and mode (and split and epoch, where there are several).
 
     A line may pool several runs, such as one per seed, which evaluated the same examples again. Answers to
     one example resemble each other, so counting them as independent would make intervals too narrow. Hence
-    each example first gets the mean of its scores over the runs; score, accuracy and the 95% interval are
-    over those means, one per example. The interval says how far other examples of the same kind could move
-    the score. It does not hold the spread between seeds, for which the number of runs is usually too small.
+    each example first gets the mean of its scores over the runs; score and accuracy are over those means, one
+    per example. The 95% interval says how far other examples of the same kind, and other seeds, could move
+    the score (:func:`tiltyard.evaluation.seeds.across_seeds`); examples with the same context form a cluster.
+    Where the runs did not evaluate the same examples, the spread between them is not in the interval.
 
     Columns: ``task``, ``model``, ``mode``, then ``split`` and ``epoch`` where they vary; ``runs``;
     ``samples`` (distinct examples); ``accuracy`` (the share with full marks) and ``score``, each in [0, 1],
@@ -69,18 +71,19 @@ def summarize(
     Args:
         runs: Finished runs.
         rows_of: Gives a run's rows.
+        axes: What tells the lines apart; see :func:`tiltyard.reporting.arms.axes_of`.
     """
     import pandas as pd
 
     frames = []
     for run in runs:
         rows = rows_of(run)
-        frames.append(rows.assign(task=run.task, model=run.model, mode=run.mode, run_id=run.run_id))
+        frames.append(rows.assign(**{axis: value_of(run, axis) for axis in axes}, run_id=run.run_id))
     if not frames:
-        return pd.DataFrame(columns=[*GROUPS, *_FIGURES])
+        return pd.DataFrame(columns=[*axes, *_FIGURES])
     rows = pd.concat(frames, ignore_index=True)
     # Which epoch an optimizer chose is no reason to tell repetitions apart; what one run tells apart is.
-    keys = [*GROUPS, *(name for name in VARYING if any(frame[name].nunique() > 1 for frame in frames))]
+    keys = [*axes, *(name for name in VARYING if any(frame[name].nunique() > 1 for frame in frames))]
     lines = [
         dict(zip(keys, values, strict=True)) | _figures(group)
         for values, group in rows.groupby(keys, sort=False)
@@ -96,40 +99,53 @@ _FIGURES = (
 
 
 def _figures(rows: "pd.DataFrame") -> dict[str, float]:
-    from tiltyard.evaluation.statistics import interval
-
     samples = rows.groupby("sample_id", sort=False)[["score", "correct"]].mean()
-    limits = interval(samples["score"].tolist(), seed=INTERVAL_SEED)
+    low, high = _limits(rows, dict(samples["score"].items()))
     latencies = rows.loc[(rows["cached"] == 0) & (rows["latency_ms"] > 0), "latency_ms"]
     return {
         "runs": rows["run_id"].nunique(),
         "samples": len(samples),
         "accuracy": samples["correct"].mean(),
         "score": samples["score"].mean(),
-        "low": limits.low,
-        "high": limits.high,
+        "low": low,
+        "high": high,
         "mean_latency_ms": float(latencies.mean()),
         "p95_latency_ms": float(latencies.quantile(0.95)),
         "failed": int((rows["error"] != "").sum()),
     }
 
 
+def _limits(rows: "pd.DataFrame", means: dict[Any, float]) -> tuple[float, float]:
+    """The interval of the examples' means, and of the spread between runs where it can be told."""
+    from tiltyard.evaluation.clusters import contexts, labels_of
+    from tiltyard.evaluation.seeds import across_seeds
+    from tiltyard.evaluation.statistics import interval
+
+    clusters = contexts(rows)
+    by_run = rows.groupby(["run_id", "sample_id"], sort=False)["score"].mean()
+    scores: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for run, sample, score in by_run.reset_index().itertuples(index=False):
+        scores[run][sample] = score
+    if len(scores) > 1 and all(of_run.keys() == means.keys() for of_run in scores.values()):
+        of_runs = across_seeds(scores, clusters=clusters, seed=INTERVAL_SEED)
+        return of_runs.low, of_runs.high
+    limits = interval(list(means.values()), clusters=labels_of(means, clusters), seed=INTERVAL_SEED)
+    return limits.low, limits.high
+
+
 def _baseline_first(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.where(column != "baseline", "") if column.name == "mode" else column
 
 
-def pooled_differences(runs: "Iterable[TrackedRun]") -> list[str]:
+def pooled_differences(runs: "Iterable[TrackedRun]", axes: Sequence[str] = GROUPS) -> list[str]:
     """What else than the seed differs between runs that share a line, one sentence per kind of difference.
 
     Such a line's figures are means over different experiments, which a reader has to know. Runs can differ
     although their configs are equal, such as when a data file was edited between them: their fingerprints
     tell, where their seeds are equal too. Fingerprints of different seeds always differ and tell nothing.
     """
-    groups: defaultdict[tuple[str, str, str], list[TrackedRun]] = defaultdict(list)
-    for run in runs:
-        groups[run.task, run.model, run.mode].append(run)
     remarks = []
-    for key, group in sorted(groups.items()):
+    for key, group in by_line(runs, axes).items():
         line = " / ".join(key)
         if differences := _differences(group):
             remarks.append(f"{line} pools {len(group)} runs that differ in {differences}")
@@ -143,8 +159,17 @@ def pooled_differences(runs: "Iterable[TrackedRun]") -> list[str]:
 
 def _differences(runs: "Sequence[TrackedRun]") -> str:
     names = sorted({name for run in runs for name in run.params if not name.startswith(NOT_DIFFERENCES)})
-    values = {name: sorted({run.params.get(name, numbers.MISSING) for run in runs}) for name in names}
+    values = {
+        name: sorted({run.params.get(name, numbers.MISSING) for run in runs})
+        for name in names
+        if not _follows_the_seed(name, runs)
+    }
     return ", ".join(f"{name} ({', '.join(v)})" for name, v in values.items() if len(v) > 1)
+
+
+def _follows_the_seed(name: str, runs: "Sequence[TrackedRun]") -> bool:
+    """Whether a param, such as ``optimizer.seed``, is in every run what the run's seed is."""
+    return name.endswith(".seed") and all(run.params.get(name) == run.params.get("seed") for run in runs)
 
 
 def _alike_but_different(runs: "Sequence[TrackedRun]") -> int:
@@ -159,7 +184,7 @@ def _alike_but_different(runs: "Sequence[TrackedRun]") -> int:
 
 def columns(summary: "pd.DataFrame") -> list[tuple[Column, list[str]]]:
     """The summary as a reader sees it: headings, and the cells of each, top to bottom."""
-    keys = [name for name in (*GROUPS, *VARYING) if name in summary]
+    keys = list(summary.columns[: list(summary.columns).index(_FIGURES[0])])
     scores = zip(summary["score"], summary["low"], summary["high"], strict=True)
     return [
         *((Column(name, right=name == "epoch"), [str(value) for value in summary[name]]) for name in keys),

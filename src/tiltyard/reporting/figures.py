@@ -9,7 +9,7 @@ comes with a marker of its own, for prints in grey.
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,8 @@ PANELS_PER_ROW = 3
 LOGARITHMIC_FROM = 30.0
 """Latencies are drawn on a logarithmic axis when the longest is this many times the shortest."""
 _LONGEST_LABEL = 34
-_RULE = "#d9d9d9"
+RULE = "#d9d9d9"
+"""The colour of grids and of lines between groups."""
 _MEDIAN, _TAIL = "#0072B2", "#D55E00"
 
 
@@ -49,7 +50,7 @@ def score_figure(summary: "pd.DataFrame") -> "Figure":
     summary = _one_per_line(summary)
     tasks = list(dict.fromkeys(summary["task"]))
     lines = _lines(summary)
-    styles = _styles(summary)
+    styles = styles_of(summary["mode"])
     panels_across = min(PANELS_PER_ROW, len(tasks))
     panels_down = math.ceil(len(tasks) / panels_across)
     labels = _labels(lines)
@@ -83,10 +84,11 @@ def _lines(summary: "pd.DataFrame") -> list[tuple[str, str]]:
     return sorted(pairs, key=lambda pair: (pair[0], pair[1] != "baseline", pair[1]))
 
 
-def _styles(summary: "pd.DataFrame") -> dict[str, tuple[str, str]]:
-    modes = sorted(set(summary["mode"]) - {"baseline"})
+def styles_of(modes: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each mode, the same in every figure of one report."""
+    others = sorted({str(mode) for mode in modes} - {"baseline"})
     return {"baseline": BASELINE_STYLE} | {
-        mode: STYLES[position % len(STYLES)] for position, mode in enumerate(modes)
+        mode: STYLES[position % len(STYLES)] for position, mode in enumerate(others)
     }
 
 
@@ -94,12 +96,12 @@ def _labels(lines: Sequence[tuple[str, str]]) -> list[str]:
     """A label per line; a model's name stands at its first line only."""
     models = [model for model, _ in lines]
     return [
-        mode if model in models[:place] else f"{_shorten(model)}  {mode}"
+        mode if model in models[:place] else f"{shorten(model)}  {mode}"
         for place, (model, mode) in enumerate(lines)
     ]
 
 
-def _shorten(model: str) -> str:
+def shorten(model: str) -> str:
     """The name, cut in its middle: its end tells sizes and variants apart."""
     half = _LONGEST_LABEL // 2
     return model if len(model) <= _LONGEST_LABEL else f"{model[: half - 1]}…{model[-half:]}"
@@ -122,7 +124,7 @@ def _draw_scores(
     )
     for place in range(1, len(lines)):
         if lines[place][0] != lines[place - 1][0]:
-            panel.axhline(place - 0.5, color=_RULE, linewidth=0.8)
+            panel.axhline(place - 0.5, color=RULE, linewidth=0.8)
     for model, mode, score, low, high in zip(
         *(scores[column] for column in ("model", "mode", "score", "low", "high")), strict=True
     ):
@@ -149,7 +151,7 @@ def _draw_scores(
         )
     panel.set_xlim(-0.03, 1.03)
     panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"], fontsize=8)
-    panel.grid(axis="x", color=_RULE, linewidth=0.6)
+    panel.grid(axis="x", color=RULE, linewidth=0.6)
     panel.set_axisbelow(True)
     panel.tick_params(axis="y", length=0, labelsize=9)
     panel.spines[["top", "right", "left"]].set_visible(False)
@@ -183,21 +185,22 @@ def latency_figure(rows: Sequence[Row]) -> "Figure | None":
         panel.set_xscale("log")
     else:
         panel.set_xlim(0, latencies[-1] * 1.05)
-    panel.xaxis.set_major_formatter(_tick)
+    panel.xaxis.set_major_formatter(milliseconds)
     panel.xaxis.set_minor_formatter(lambda value, _: "")
     panel.set_ylim(0, 1.02)
     panel.set_xlabel(f"latency per example (n = {latencies.size})", fontsize=9)
     panel.set_ylabel("share of examples", fontsize=9)
     panel.tick_params(labelsize=8)
-    panel.grid(color=_RULE, linewidth=0.6)
+    panel.grid(color=RULE, linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     return figure
 
 
-def _tick(milliseconds: float, position: float | None) -> str:
-    return f"{milliseconds:g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:g} s"
+def milliseconds(value: float, position: float | None = None) -> str:
+    """A tick of an axis of times in milliseconds."""
+    return f"{value:g} ms" if value < 1000 else f"{value / 1000:g} s"
 
 
 def save(figure: "Figure", path: Path) -> list[Path]:
@@ -210,11 +213,7 @@ def save(figure: "Figure", path: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    import matplotlib
-
-    if matplotlib.rcParams["svg.hashsalt"] is None:
-        # SVG ids are random otherwise. Set for good: a context would undo it under another thread's hands.
-        matplotlib.rcParams["svg.hashsalt"] = "tiltyard"
+    fix_ids()
     written = []
     for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
         buffer = io.BytesIO()
@@ -222,3 +221,12 @@ def save(figure: "Figure", path: Path) -> list[Path]:
         written.append(path.with_name(path.name + suffix))
         write_bytes(written[-1], buffer.getvalue())
     return written
+
+
+def fix_ids() -> None:
+    """Let equal figures have equal ids in SVG, where they are random otherwise."""
+    import matplotlib
+
+    if matplotlib.rcParams["svg.hashsalt"] is None:
+        # Set for good: a context would undo it under another thread's hands.
+        matplotlib.rcParams["svg.hashsalt"] = "tiltyard"

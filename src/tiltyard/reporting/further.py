@@ -9,7 +9,8 @@ from collections.abc import Mapping
 _OWN = {"score", "accuracy", "examples", "examples_per_second", "tokens_per_second"}
 _GROUPS = (
     *("score.", "examples.", "tokens.", "cost.", "memory.", "latency.", "inference.", "energy."),
-    *("optimizer.", "epoch."),
+    *("optimizer.", "epoch.", "health."),
+    *("accuracy.gold_", "predicted_"),  # a figure for each option's position
 )
 """What Tiltyard measures itself, by name and by how names begin; any other metric is one of these here."""
 

@@ -138,9 +138,11 @@ def optimization_sections(report: OptimizationReport) -> Iterator[str]:
         if name.endswith(".md") and _is_plain(name) and text.strip()
     }
     figures = legal_metrics(report.metrics)
-    if not (report.notes or report.candidates or texts or figures):
+    if not (report.notes or report.warnings or report.candidates or texts or figures):
         return
     yield "## Optimization"
+    for warning in report.warnings:
+        yield f"> **Warning:** {escape(warning)}"
     if report.notes:
         yield "\n".join(f"- {escape(note)}" for note in report.notes)
     if figures:

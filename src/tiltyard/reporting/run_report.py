@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tiltyard.config import HealthLimits
 from tiltyard.evaluation.rows import Row
 from tiltyard.files import write_text
 from tiltyard.optimizers.report import OptimizationReport
@@ -15,6 +16,7 @@ from tiltyard.reporting import numbers
 from tiltyard.reporting.epochs import epoch_sections
 from tiltyard.reporting.figures import latency_figure, save
 from tiltyard.reporting.further import further
+from tiltyard.reporting.health import health_sections, position_sections
 from tiltyard.reporting.markdown import Column, code_block, escape, shorten, table
 from tiltyard.reporting.optimization import optimization_sections
 from tiltyard.result import ExperimentResult
@@ -38,6 +40,7 @@ def write_run_report(
     *,
     command: str = "",
     optimization: OptimizationReport | None = None,
+    limits: HealthLimits | None = None,
 ) -> list[Path]:
     """Write ``report.md``, and ``figures/latency.svg`` and ``.png`` where latencies were measured.
 
@@ -49,6 +52,7 @@ def write_run_report(
         folder: Where the files go.
         command: The command line that runs the same again; left out when empty.
         optimization: How the program was compiled, where that is known.
+        limits: The highest rates at which the run passes its health checks; None for any.
 
     Returns:
         The files written.
@@ -58,6 +62,8 @@ def write_run_report(
     sections = [
         f"# {escape(result.name)}",
         *_summary(result, rows),
+        *health_sections(result.metrics, limits or HealthLimits()),
+        *position_sections(result.metrics),
         *epoch_sections(result.epochs),
         *(optimization_sections(optimization) if optimization else ()),
         *_latency(latencies, has_figure=bool(written)),

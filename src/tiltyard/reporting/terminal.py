@@ -55,6 +55,7 @@ def print_result(result: ExperimentResult, *, command: str = "", store: Sequence
         text(ran, "bold"),
         grid([(Text(name, "dim"), value) for name, value in _facts(result)], indent=2),
         *epoch_table(result.epochs),
+        *(text(f"warning: {warning}", "bold red") for warning in result.warnings),
         "",
         Text("next", "bold"),
         *_typed(list(_next_steps(result, command, store))),
@@ -184,6 +185,13 @@ def print_sweep(
         notes.append(_failed_examples(results))
     if notes:
         show("", *(text(note, "dim") for note in notes))
+    warned = [
+        (str(number), text(result.name), text(warning, "bold red"))
+        for number, result in enumerate(results)
+        for warning in result.warnings
+    ]
+    if warned:
+        show("", Text("warnings", "bold red"), grid(warned, indent=2))
     if failed:
         reasons = [(str(number), text(result.name), text(result.error, "red")) for number, result in failed]
         show("", Text("failed", "bold red"), grid(reasons, indent=2))

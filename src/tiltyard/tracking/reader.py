@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from tiltyard.errors import InputError, JobError
 from tiltyard.evaluation.rows import read_rows, rows_of_the_score
@@ -46,6 +47,8 @@ class TrackedRun:
     metrics: Mapping[str, float]
     """The last value of each."""
     _connection: Connection = field(repr=False, compare=False)
+    _artifacts: str = field(default="", repr=False, compare=False)
+    """Where the run's artifacts are, as a URI."""
 
     @property
     def parent(self) -> str | None:
@@ -94,20 +97,59 @@ class TrackedRun:
             InputError: The run has none.
             JobError: The store failed.
         """
-        client = self._connection.client
-        with tempfile.TemporaryDirectory() as folder, _explaining(self._connection):
-            names = self._connection.call(lambda: [item.path for item in client.list_artifacts(self.run_id)])
-            if ROWS not in names:
+        with _explaining(self._connection), self._artifact(ROWS) as path:
+            if path is None:
                 raise InputError(
                     f"run {self.name} ({self.run_id}) has no {ROWS}",
                     "it ended before its first example; run it again",
                 )
-            path = self._connection.call(lambda: client.download_artifacts(self.run_id, ROWS, folder))
-            return rows_of_the_score(read_rows(Path(path)), self.metrics)
+            return rows_of_the_score(read_rows(path), self.metrics)
+
+    def text(self, name: str) -> str | None:
+        """The text of one of the run's artifacts, such as ``config.yaml``; None where it has no such one.
+
+        Raises:
+            JobError: The store failed.
+        """
+        with _explaining(self._connection), self._artifact(name) as path:
+            return None if path is None else path.read_text(encoding="utf-8", errors="replace")
+
+    def curve(self, metric: str) -> list[tuple[int, float]]:
+        """All values of a metric as steps and values, by step; of a step with several, the last one.
+
+        Raises:
+            JobError: The store failed.
+        """
+        client = self._connection.client
+        with _explaining(self._connection):
+            history = self._connection.call(lambda: client.get_metric_history(self.run_id, metric))
+        values = {point.step: point.value for point in sorted(history, key=lambda point: point.timestamp)}
+        return sorted(values.items())
+
+    @contextmanager
+    def _artifact(self, name: str) -> Iterator[Path | None]:
+        """A file with the artifact's content, as long as the block lasts; None where there is none."""
+        place = urlsplit(self._artifacts)
+        folder = Path(unquote(place.path))
+        if place.scheme == "file" and folder.is_dir():  # on this disk, no question to the store is needed
+            yield folder / name if (folder / name).is_file() else None
+            return
+        client = self._connection.client
+        names = self._connection.call(lambda: [item.path for item in client.list_artifacts(self.run_id)])
+        if name not in names:
+            yield None
+            return
+        with tempfile.TemporaryDirectory() as into:
+            path = self._connection.call(lambda: client.download_artifacts(self.run_id, name, into))
+            yield Path(path)
 
 
 def runs(
-    tracking: Tracking, *, experiment: str | None = None, statuses: Collection[str] = ("FINISHED",)
+    tracking: Tracking,
+    *,
+    experiment: str | None = None,
+    statuses: Collection[str] = ("FINISHED",),
+    filter: str = "",
 ) -> list[TrackedRun]:
     """The recorded jobs of an experiment, oldest first; sweeps, their parents, are left out.
 
@@ -115,9 +157,10 @@ def runs(
         tracking: Where the runs are.
         experiment: The MLflow experiment; the tracking's own when None.
         statuses: Which runs: any of ``RUNNING``, ``FINISHED``, ``FAILED``, ``KILLED``.
+        filter: Only runs that MLflow's search finds by this, such as ``metrics.score > 0.5``.
 
     Raises:
-        InputError: There is no store, or no such experiment in it.
+        InputError: There is no store, no such experiment in it, or MLflow refuses the filter.
         JobError: The store failed.
     """
     connection = tracking.connect(create=False)
@@ -129,23 +172,31 @@ def runs(
                 f"no experiment '{name}' in {connection.place}",
                 f"experiments there: {_experiments(connection)}",
             )
-        found = [_tracked_run(run, connection) for run in _search(connection, experiment_id)]
+        found = [_tracked_run(run, connection) for run in _search(connection, experiment_id, filter)]
     return [run for run in found if run.status in statuses]
 
 
-def _search(connection: Connection, experiment_id: str) -> Iterator[Any]:
+def _search(connection: Connection, experiment_id: str, filter: str) -> Iterator[Any]:
+    jobs = f"tags.`{KIND}` = 'job'"
     token: str | None = None
     while True:
-        page = connection.call(
-            partial(
-                connection.client.search_runs,
-                [experiment_id],
-                f"tags.`{KIND}` = 'job'",
-                max_results=PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
+        search = partial(
+            connection.client.search_runs,
+            [experiment_id],
+            f"{jobs} AND {filter}" if filter.strip() else jobs,
+            max_results=PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
         )
+        try:
+            page = connection.call(search)
+        except StoreFailureError as failure:
+            if filter.strip() and getattr(failure.__cause__, "error_code", "") == "INVALID_PARAMETER_VALUE":
+                raise InputError(
+                    f"MLflow does not understand the filter {filter!r} ({failure})",
+                    "write it as \"metrics.score > 0.5 and params.seed = '0'\"",
+                ) from failure
+            raise
         yield from page
         token = page.token
         if not token:
@@ -163,6 +214,7 @@ def _tracked_run(run: Any, connection: Connection) -> TrackedRun:
         params=run.data.params,
         metrics=run.data.metrics,
         _connection=connection,
+        _artifacts=run.info.artifact_uri or "",
     )
 
 

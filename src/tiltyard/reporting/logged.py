@@ -1,0 +1,84 @@
+"""Logs a report to MLflow: to the run of its sweep, or to a run of its own.
+
+>>> log_report(written, folder, runs, tracking, of_its_own=False)
+'sweep/2026-11-20_18-00-00'
+
+Runs of jobs are left as they are.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tiltyard.errors import JobError
+
+if TYPE_CHECKING:
+    from tiltyard.tracking.reader import TrackedRun
+    from tiltyard.tracking.recorder import Tracking
+
+FOLDER = "report"
+"""The artifact folder that a report has in the run of its sweep."""
+KIND = "report"
+"""The tag ``tiltyard.kind`` of a report's own run."""
+
+
+def sweep_of(runs: "Sequence[TrackedRun]") -> str | None:
+    """The run id of the sweep that all of the runs are from; None where they are from several, or none."""
+    parents = {run.parent for run in runs}
+    return parents.pop() if len(parents) == 1 else None
+
+
+def log_report(
+    written: Sequence[Path],
+    folder: Path,
+    runs: "Sequence[TrackedRun]",
+    tracking: "Tracking",
+    *,
+    source: str,
+) -> str:
+    """Log the files of a report.
+
+    A report of one sweep goes into the sweep's own run, as ``report/``, in the place of an earlier one.
+    Another one gets a run of its own in the same experiment, with the tag ``tiltyard.kind=report``.
+
+    Args:
+        written: The report's files.
+        folder: The folder that they are in.
+        runs: The runs that it is about.
+        tracking: The store and the experiment.
+        source: Where the runs are from.
+
+    Returns:
+        The name of the run that has the files.
+
+    Raises:
+        InputError: The store cannot be used.
+        JobError: The store failed.
+    """
+    from tiltyard.tracking.connection import StoreFailureError
+    from tiltyard.tracking.run import MlflowRun
+
+    with tempfile.TemporaryDirectory() as staged:
+        for path in written:  # the folder may hold other files, which are not the report's
+            place = Path(staged, path.relative_to(folder))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+        sweep = sweep_of(runs)
+        if sweep is not None:
+            connection = tracking.connect(create=False)
+            try:
+                name = connection.call(lambda: connection.client.get_run(sweep).info.run_name)
+            except StoreFailureError as failure:
+                raise JobError(
+                    f"{connection.place}: the sweep's run {sweep} cannot be read ({failure})",
+                    "write the report with --no-log",
+                ) from failure
+            MlflowRun(connection, sweep, {}, folder).log_folder(Path(staged), into=FOLDER)
+            return str(name)
+        name = f"report/{max(run.started for run in runs):%Y-%m-%d_%H-%M-%S}"
+        tags = {"tiltyard.kind": KIND, "tiltyard.report.source": source}
+        with tracking.start(name, tags=tags, params={"runs": len(runs)}, folder=folder) as run:
+            run.log_folder(Path(staged))
+        return name

@@ -1,0 +1,70 @@
+"""How far the score of an arm moves from seed to seed.
+
+>>> over_seeds(evidence, axes)[0]
+OverSeeds(line=('conventions', 'lexical', 'bootstrap'), scores={'0': 0.21, '1': 0.27}, spread=AcrossSeeds(…))
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import TYPE_CHECKING
+
+from tiltyard.reporting.arms import Line, by_line
+from tiltyard.reporting.per_axis import clusters_of, mean_scores, seed_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tiltyard.evaluation.seeds import AcrossSeeds
+    from tiltyard.reporting.reading import Evidence
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """The scores of a line by seed."""
+
+    line: Line
+    scores: Mapping[str, float]
+    """The mean score of each seed's runs."""
+    spread: "AcrossSeeds | None"
+    """None where the seeds cannot be put together."""
+    reason: str = ""
+    """Why they cannot."""
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the seeds' scores."""
+        return stdev(self.scores.values())
+
+
+def over_seeds(evidence: "Evidence", axes: Sequence[str]) -> list[OverSeeds]:
+    """The lines that were run with several seeds.
+
+    Args:
+        evidence: The runs with their rows.
+        axes: What tells lines apart.
+    """
+    from tiltyard.evaluation.paired import UnpairedError
+    from tiltyard.evaluation.seeds import across_seeds
+
+    found = []
+    for line, runs in by_line(evidence.runs, axes).items():
+        frames: defaultdict[str, list[pd.DataFrame]] = defaultdict(list)
+        for run in runs:
+            frames[seed_of(run)].append(evidence.rows[run.run_id])
+        if len(frames) < 2:
+            continue
+        scores = {seed: mean_scores(group) for seed, group in sorted(frames.items(), key=_by_number)}
+        means = {seed: sum(of_seed.values()) / len(of_seed) for seed, of_seed in scores.items()}
+        clusters = clusters_of([frame for group in frames.values() for frame in group])
+        try:
+            found.append(OverSeeds(line, means, across_seeds(scores, clusters=clusters)))
+        except UnpairedError:
+            found.append(OverSeeds(line, means, None, "its seeds drew different examples"))
+    return found
+
+
+def _by_number(item: "tuple[str, list[pd.DataFrame]]") -> tuple[int, str]:
+    seed = item[0]
+    return (int(seed), seed) if seed.isdecimal() else (-1, seed)

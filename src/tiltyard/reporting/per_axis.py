@@ -1,0 +1,179 @@
+"""What one axis changes: each arm against the reference arm, on the same examples, all else being equal.
+
+>>> found = per_axis(evidence, axes, Reference("optimizer", "none"))
+>>> found.compared[0].line, found.compared[0].difference.mean, found.compared[0].p_adjusted
+(('tatqa_tiny', 'lexical', 'bootstrap'), 0.25, 0.031)
+>>> found.refused[0].reason
+'no run with optimizer=none has the same task, model and seed'
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tiltyard.reporting import numbers
+from tiltyard.reporting.arms import Line, Reference, by_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tiltyard.evaluation.paired import Difference
+    from tiltyard.reporting.reading import Evidence
+    from tiltyard.tracking.reader import TrackedRun
+
+SIGNIFICANT = 0.05
+"""The adjusted p value below which a difference is called one."""
+TESTS = {
+    "mcnemar": "McNemar's exact test",
+    "sign-flip": "sign-flip permutation test",
+    "cluster-sign-flip": "sign-flip permutation test over contexts",
+}
+EFFECTS = {"odds-ratio": "odds ratio", "cohens-dz": "Cohen's d"}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An arm against the reference arm."""
+
+    line: Line
+    difference: "Difference"
+    p_adjusted: float
+    """Adjusted by Holm's method for all comparisons of the report."""
+    seeds: int
+    """How many seeds both arms have; each example counts with the mean of its scores over them."""
+    remark: str
+    """What a reader must know before calling the arms equal; empty where the test tells them apart."""
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse`` or ``not told apart``."""
+        if self.p_adjusted >= SIGNIFICANT:
+            return "not told apart"
+        return "better" if self.difference.mean > 0 else "worse"
+
+    @property
+    def test(self) -> str:
+        """Where the p value is from, in words."""
+        return TESTS.get(self.difference.test, self.difference.test)
+
+    @property
+    def effect(self) -> str:
+        """The effect size with its interval, in words; a dash where there is none."""
+        effect = self.difference.effect
+        if effect is None:
+            return numbers.MISSING
+        limits = f"[{_plain(effect.low)}, {_plain(effect.high)}]"
+        return f"{EFFECTS.get(effect.measure, effect.measure)} {_plain(effect.value)} {limits}"
+
+
+def _plain(value: float) -> str:
+    return "∞" if value == float("inf") else f"{value:.2f}"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An arm that is not compared."""
+
+    line: Line
+    reason: str
+
+
+@dataclass(frozen=True)
+class PerAxis:
+    """All comparisons of a report."""
+
+    reference: Reference | None
+    """None where no arm is one."""
+    compared: list[Compared]
+    refused: list[Refused]
+
+    def of(self, line: Line) -> Compared | None:
+        """The comparison of a line; None for the reference and for what was refused."""
+        return next((compared for compared in self.compared if compared.line == line), None)
+
+
+def per_axis(evidence: "Evidence", axes: Sequence[str], reference: Reference | None) -> PerAxis:
+    """Compare every line with the line that has the reference's value on its axis and is the same otherwise.
+
+    Runs of one seed are paired with runs of the same seed: a seed decides which examples are drawn and how
+    options are shuffled. Over seeds, an example's score is the mean of its scores.
+
+    Args:
+        evidence: The runs with their rows.
+        axes: What tells lines apart; the reference's column is among them.
+        reference: The arm that others are compared with.
+    """
+    from tiltyard.evaluation.paired import compare, holm
+    from tiltyard.evaluation.power import detectable
+
+    if reference is None:
+        return PerAxis(None, [], [])
+    lines = by_line(evidence.runs, axes)
+    place = axes.index(reference.column)
+    found: list[tuple[Line, Difference, int, str]] = []
+    refused: list[Refused] = []
+    details = []
+    for line, runs in lines.items():
+        counterpart = (*line[:place], reference.shown, *line[place + 1 :])
+        if line == counterpart:
+            continue
+        if counterpart not in lines:
+            refused.append(Refused(line, f"no run with {reference} has the same {_rest(axes, place)}"))
+            continue
+        ours, theirs = _of_shared_seeds(runs, lines[counterpart])
+        if not ours:
+            refused.append(Refused(line, f"no run with {reference} has the same seed"))
+            continue
+        frames = [evidence.rows[run.run_id] for run in (*ours, *theirs)]
+        after = mean_scores([evidence.rows[run.run_id] for run in ours])
+        before = mean_scores([evidence.rows[run.run_id] for run in theirs])
+        clusters = clusters_of(frames)
+        try:
+            difference = compare(after, before, clusters=clusters)
+        except ValueError as error:  # UnpairedError says how the examples differ
+            refused.append(Refused(line, str(error)))
+            continue
+        found.append((line, difference, len({seed_of(run) for run in ours}), ""))
+        details.append(detectable(after, before, clusters=clusters))
+    adjusted = holm([difference.p for _, difference, _, _ in found])
+    compared = [
+        Compared(line, difference, p, seeds, detail.remark(p))
+        for (line, difference, seeds, _), p, detail in zip(found, adjusted, details, strict=True)
+    ]
+    return PerAxis(reference, compared, refused)
+
+
+def _rest(axes: Sequence[str], place: int) -> str:
+    names = [axis for position, axis in enumerate(axes) if position != place]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def seed_of(run: "TrackedRun") -> str:
+    """The run's seed; empty where its config has none."""
+    return run.params.get("seed", "")
+
+
+def _of_shared_seeds(
+    ours: "Sequence[TrackedRun]", theirs: "Sequence[TrackedRun]"
+) -> "tuple[list[TrackedRun], list[TrackedRun]]":
+    shared = {seed_of(run) for run in ours} & {seed_of(run) for run in theirs}
+    return [run for run in ours if seed_of(run) in shared], [run for run in theirs if seed_of(run) in shared]
+
+
+def mean_scores(frames: "Sequence[pd.DataFrame]") -> dict[str, float]:
+    """The mean score of each example over all rows that it has."""
+    import pandas as pd
+
+    rows = pd.concat([frame[["sample_id", "score"]] for frame in frames], ignore_index=True)
+    means = rows.groupby("sample_id", sort=False)["score"].mean()
+    return {str(sample): min(1.0, max(0.0, float(score))) for sample, score in means.items()}
+
+
+def clusters_of(frames: "Sequence[pd.DataFrame]") -> Mapping[str, Hashable]:
+    """What examples share a context with what others."""
+    import pandas as pd
+
+    from tiltyard.evaluation.clusters import contexts
+
+    rows = pd.concat([frame[["sample_id", "context"]] for frame in frames], ignore_index=True)
+    return contexts(rows.drop_duplicates("sample_id"))

@@ -1,0 +1,33 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiltyard.reporting.charts.tradeoff import Point, pareto_front, tradeoff_figure
+from tiltyard.reporting.figures import milliseconds, styles_of
+
+PLACES = st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0, 1)), min_size=1, max_size=12)
+
+
+def points(places: list[tuple[float, float]]) -> list[Point]:
+    return [Point(("t", f"m{n}", "ace"), x, score, 0.0, 1.0) for n, (x, score) in enumerate(places)]
+
+
+def beats(one: Point, other: Point) -> bool:
+    return one.x <= other.x and one.score >= other.score and (one.x, one.score) != (other.x, other.score)
+
+
+@given(PLACES)
+def test_the_front_is_what_nothing_beats(places: list[tuple[float, float]]) -> None:
+    given_points = points(places)
+    front = pareto_front(given_points)
+    assert not any(beats(one, member) for one in given_points for member in front)
+    unbeaten = {(p.x, p.score) for p in given_points if not any(beats(one, p) for one in given_points)}
+    assert {(member.x, member.score) for member in front} == unbeaten
+
+
+def test_points_of_the_front_are_named() -> None:
+    placed = points([(1.0, 0.2), (10.0, 0.9), (100.0, 0.5)])
+    figure = tradeoff_figure(placed, "latency", milliseconds, styles_of(["ace"]))
+    [panel] = figure.axes
+    assert {"m0", "m1"} <= {text.get_text() for text in panel.texts}
+    assert panel.get_xscale() == "log"
+    assert panel.get_title(loc="left") == "t"
