@@ -58,6 +58,17 @@ def test_tables_that_change_together_widen_the_odds():
     assert clustered.high > plain.high
 
 
+def test_gains_in_one_table_alone_tell_no_more_than_one_example():
+    tables = [0] * 10 + [1 + number // 5 for number in range(20)]
+    found = odds_ratio(pairs(10, 0, 20), tables)
+
+    assert found.high == math.inf
+    assert found.low < 1  # as the test: one table that changed may be chance
+    scores = {f"q{number}": float(number < 10) for number in range(30)}
+    clusters = {f"q{number}": table for number, table in enumerate(tables)}
+    assert compare(scores, dict.fromkeys(scores, 0.0), clusters=clusters).p == 1
+
+
 def test_cohens_dz_is_the_mean_in_standard_deviations():
     differences = np.array([0.1, 0.3, -0.2, 0.4, 0.25])
     found = cohens_dz(differences)
@@ -73,6 +84,19 @@ def test_the_interval_of_dz_is_about_the_normal_theorys_for_normal_differences()
     error = ((1 + found.value**2 / 2) / 2000) ** 0.5  # Hedges and Olkin (1985)
 
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+
+
+def test_the_interval_of_dz_is_no_surer_than_that_of_the_difference():
+    after = {f"q{number}": 0.5 if number < 2 else 0.0 for number in range(20)}
+    before = dict.fromkeys(after, 0.0)
+    found = compare(after, before)
+    differences = np.array([after[name] for name in after])
+    alone, spread = cohens_dz(differences), differences.std(ddof=1)
+
+    assert found.effect.value == alone.value
+    assert found.effect.low <= min(alone.low, found.low / spread) + 1e-12
+    assert found.effect.high == pytest.approx(max(alone.high, found.high / spread))
+    assert found.effect.high > alone.high
 
 
 def test_differences_without_a_spread_have_no_dz():

@@ -194,7 +194,7 @@ def test_partial_scores_count_in_the_score_and_not_in_the_accuracy(run):
     assert evaluation.score == pytest.approx(4.5 / 6)
     assert evaluation.accuracy == pytest.approx(4 / 6)
     assert list(run.rows.correct) == [0, 0, 1, 1, 1, 1]
-    assert evaluation.interval_method == "wilson-bound"
+    assert evaluation.interval_method == "wilson-t"
 
 
 @pytest.mark.parametrize(

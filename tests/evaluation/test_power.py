@@ -85,6 +85,20 @@ def test_tables_that_change_together_show_less(half):
     assert detectable(after, before, clusters={}) == plain
 
 
+def test_thousands_of_examples_show_small_differences():
+    assert detectable(*of_table(1500, 600, 500, 1400)).smallest < 0.05
+    partial = detectable(scores([0.5, 0.0, 0.25] * 700), scores([0.0, 0.5, 0.25] * 700))
+    assert 0 < partial.smallest < 0.05
+
+
+def test_no_difference_above_1_is_said_to_be_shown():
+    for opposed in (3, 4, 5):  # six tables that differ as much as they can
+        after = scores(np.repeat([0.9] * opposed + [0.0] * (6 - opposed), 2))
+        before = scores(np.repeat([0.0] * opposed + [0.9] * (6 - opposed), 2))
+        found = detectable(after, before, clusters={f"q{number}": number // 2 for number in range(12)})
+        assert found.smallest is None or found.smallest <= 1
+
+
 def test_five_examples_show_nothing():
     found = detectable(scores([1, 1, 1, 1, 1]), scores([0, 0, 0, 0, 0]))
 

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t, ttest_1samp
 
-from tiltyard.evaluation.statistics import interval
+from tiltyard.evaluation.clusters import clustered_mean
+from tiltyard.evaluation.statistics import interval, of_variance
 
 
 @pytest.mark.parametrize(
@@ -139,9 +140,12 @@ def test_what_holds_of_every_clustered_interval(pairs, times, random):
     wide = interval(scores, clusters=clusters, confidence=0.99)
     assert wide.low <= found.low + 1e-12
     assert found.high <= wide.high + 1e-12
-    # Asking every question again of the same tables says nothing new.
+    # Asking every question again of the same tables says nothing new, but that they are alike by no chance.
     again = interval(scores * times, clusters=clusters * times)
-    assert (again.low, again.high) == (pytest.approx(found.low), pytest.approx(found.high))
+    assert found.low - 1e-9 <= again.low
+    assert again.high <= found.high + 1e-9
+    if clustered_mean(np.array(scores), clusters).variance >= mean * (1 - mean) / len(scores):
+        assert (again.low, again.high) == (pytest.approx(found.low), pytest.approx(found.high))
     shuffled = random.sample(pairs, len(pairs))
     other = interval([score for _, score in shuffled], clusters=[("t", cluster) for cluster, _ in shuffled])
     assert (other.low, other.high) == (pytest.approx(found.low), pytest.approx(found.high))
@@ -246,3 +250,14 @@ def test_coverage_of_partial_scores(size, least, monkeypatch):
 
     truth = 0.5 + 0.2 * 0.5
     assert coverage(like_f1, truth, size, samples=200) >= least
+
+
+def test_clusters_that_look_all_alike_count_at_most_as_independent_examples():
+    # Each table has one of each score, so that tables differ by next to nothing.
+    scores, tables = [0.0, 1.0, 1.0, 1.0] * 9 + [1.0, 1.0, 1.0, 0.5], [place // 4 for place in range(40)]
+    found = interval(scores, clusters=tables)
+    mean, freedom = sum(scores) / 40, clustered_mean(np.array(scores), tables).freedom
+    independent = of_variance(mean, mean * (1 - mean) / 40, freedom, 0.95)
+
+    assert found.method == "wilson-clustered"
+    assert (found.low, found.high) == pytest.approx(independent)

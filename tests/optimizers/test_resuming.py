@@ -1,8 +1,10 @@
 """Where an interrupted compilation finds what it left."""
 
 from contextlib import suppress
+from threading import Timer
 
 import pytest
+from filelock import FileLock
 
 from tiltyard.optimizers.resuming import checkpoint_folder, checkpoints_of
 
@@ -51,6 +53,16 @@ def test_two_runs_of_one_experiment_do_not_share_their_checkpoints(tmp_path, cap
             assert second is None
         assert first.exists()
     assert "keeps no checkpoints" in caplog.text
+
+
+def test_who_counts_checkpoints_costs_no_compilation_its_own(tmp_path):
+    interrupted(tmp_path)
+    counting = FileLock(tmp_path / "f00d.lock", thread_local=False)
+    counting.acquire()
+    done = Timer(0.2, counting.release)
+    done.start()
+    assert interrupted(tmp_path) == ["step-0"]
+    done.join()
 
 
 def test_a_place_that_cannot_be_written_costs_no_run(tmp_path, caplog):

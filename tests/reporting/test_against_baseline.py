@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from tiltyard.cli import main
 from tiltyard.evaluation.rows import Row, write_rows
-from tiltyard.reporting.against_baseline import against_baseline, not_compared
+from tiltyard.reporting.against_baseline import against_baseline, not_compared, remarks
 from tiltyard.result import ExperimentResult
 
 Job = Callable[..., ExperimentResult]
@@ -81,6 +81,22 @@ def test_there_is_nothing_to_compare_without_a_baseline(job: Job) -> None:
     assert against_baseline([job("none", "01"), job("none", "01")]) == {}
 
 
+def test_what_the_examples_could_show_is_said_of_jobs_that_were_not_told_apart(job: Job) -> None:
+    jobs = [
+        job("none", "0" * 30 + "1" * 10),
+        job("bootstrap", "1" * 40),
+        job("labeled_few_shot", "1" + "0" * 30 + "1" * 9),
+        job("copro", "1" + "0" * 30 + "1" * 9),
+    ]
+    compared = against_baseline(jobs)
+    assert compared[1].remark == ""
+    [remark] = remarks(compared)
+    assert remark.startswith("jobs 2, 3: 40 examples show a difference of 0.")
+    assert remarks({1: compared[1]}) == []
+    assert remarks({2: compared[2]})[0].startswith("job 2: 40 examples show")
+    assert remarks(compared, 0) == ["summary.md says what the examples of the other jobs could show"]
+
+
 def test_why_jobs_are_not_compared_is_said(job: Job) -> None:
     jobs = [
         job("none", "01", error="no weights"),
@@ -98,7 +114,8 @@ def test_why_jobs_are_not_compared_is_said(job: Job) -> None:
     assert not_compared(jobs, compared) == [
         "no comparison for lexical on tatqa_tiny: job 0 (optimizer=none) failed",
         "no comparison for embedded on tatqa_tiny: "
-        "the rows of job 3 are of other examples than those of job 2 (optimizer=none)",
+        "job 3 and job 2 (optimizer=none) are of different examples: 2 only in job 3, such as 'q7'; "
+        "2 only in job 2 (optimizer=none), such as 'q0'; 0 in both",
         "no comparison for embedded on tatqa_tiny: the rows of job 4 cannot be read",
     ]
     (jobs[2].folder / "predictions.csv").unlink()

@@ -117,7 +117,7 @@ def test_the_best_are_found_per_task(make_result: MakeResult) -> None:
 
 def test_what_the_optimizer_changed_is_in_both_files(make_result: MakeResult, tmp_path: Path) -> None:
     results = [make_result(), make_result(optimizer="bootstrap")]
-    compared = {1: Against(Difference(0.5, 0.25, 0.75, 0.004, "mcnemar", 60), 0.008)}
+    compared = {1: Against(Difference(0.5, 0.25, 0.75, 0.004, "mcnemar", 60), 0.008, "60 examples show more")}
     write_sweep_summary(results, tmp_path, compared)
     with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
         jobs = [
@@ -130,5 +130,6 @@ def test_what_the_optimizer_changed_is_in_both_files(make_result: MakeResult, tm
     assert cells[0] == ["score [95% interval]", "vs none"]
     assert [cell for _, cell in cells[2:]] == ["", "+0.500 [+0.25, +0.75] p=0.008"]
     assert "vs none: difference from optimizer=none" in written
+    assert "job 1: 60 examples show more." in written
     write_sweep_summary(results, tmp_path)
     assert "vs none" not in (tmp_path / "summary.md").read_text(encoding="utf-8")

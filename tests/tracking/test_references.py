@@ -1,14 +1,16 @@
 """Starting from the playbook of a registered version: found, counted, recorded, the same in a sweep."""
 
+import copy
 import itertools
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import dspy
 import pytest
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 
 from tiltyard.cli import main
 from tiltyard.config import fingerprint, resolve
@@ -51,13 +53,18 @@ def learning():
 
 @pytest.fixture
 def experiment(composed, in_folder, tracking):
-    """Resolves a run of ACE that learns two rules; its overrides may say more."""
+    """Resolves a run of ACE that learns two rules from a playbook; its overrides may say more."""
+    known = {}  # composing takes longer than everything else here
 
-    def resolved(*overrides, optimizer="ace"):
-        labels = ("labels.model=scripted", f"labels.optimizer={optimizer}", "cache.enabled=false")
-        cfg = composed("task=iot_tiny", f"optimizer={optimizer}", "limit=2", *labels, *overrides)
-        with open_dict(cfg):
-            cfg.model = {"_target_": f"{__name__}.learning"}
+    def resolved(playbook=None, *overrides, optimizer="ace", option="optimizer.playbook"):
+        if (optimizer, overrides) not in known:
+            labels = ("labels.model=scripted", f"labels.optimizer={optimizer}", "cache.enabled=false")
+            cfg = composed("task=iot_tiny", f"optimizer={optimizer}", "limit=2", *labels, *overrides)
+            with open_dict(cfg):
+                cfg.model = {"_target_": f"{__name__}.learning"}
+            known[optimizer, overrides] = cfg
+        cfg = copy.deepcopy(known[optimizer, overrides])
+        OmegaConf.update(cfg, option, playbook)
         return resolve(cfg)
 
     return resolved
@@ -80,16 +87,16 @@ def registered(tracking, name, program):
 
 
 def test_a_playbook_grows_on_from_run_to_run(experiment, tracking, in_folder):
-    first = run(experiment("optimizer.mode=online"), in_folder / "first")
-    assert first.metrics["optimizer.playbook.entries"] == 2
-    from_first = experiment("optimizer.mode=online", f"optimizer.playbook={LATEST}")
+    before = Playbook([Entry("k1", "codes", "Write A."), Entry("k2", "codes", "Write B.")])
+    registered(tracking, NAME, PlaybookProgram(dspy.Predict("question -> answer"), before))
+    from_first = experiment(LATEST, "optimizer.mode=online")
     digest = counted(from_first)
 
     second = run(from_first, in_folder / "second")
 
-    assert second.fingerprint == digest != first.fingerprint
-    before, after = (Playbook.loads((one.folder / "playbook.jsonl").read_text()) for one in (first, second))
-    assert list(before.contents()) == ["k1", "k2"]
+    assert second.fingerprint == digest
+    assert digest != counted(experiment(None, "optimizer.mode=online"))
+    after = Playbook.loads((second.folder / "playbook.jsonl").read_text())
     assert list(after.contents()) == ["k1", "k2", "k3", "k4"]
     assert {id: after.contents()[id] for id in before.contents()} == before.contents()
     [tracked] = [one for one in runs(LocalTracking()) if one.run_id == second.run_id]
@@ -99,19 +106,22 @@ def test_a_playbook_grows_on_from_run_to_run(experiment, tracking, in_folder):
     assert f"optimizer.playbook is that of models:/{NAME}/1." in (second.folder / "report.md").read_text()
 
     # What counts is what a version holds, whatever names it.
-    assert counted(experiment("optimizer.mode=online", f"optimizer.playbook=models:/{NAME}/1")) == digest
-    assert counted(from_first) != digest  # latest has moved
+    assert counted(experiment(f"models:/{NAME}/1", "optimizer.mode=online")) == digest
+    assert counted(from_first) != digest  # latest has moved: the run registered what it has learnt
+    with without_references(from_first) as found:
+        assert found.versions == {"optimizer.playbook": f"models:/{NAME}/2"}
+        assert ACE(lambda *_: 1.0, playbook=found.cfg.optimizer["playbook"]).playbook == after
     client = LocalTracking().connect(create=False).client
     client.set_registered_model_alias(NAME, "good", "1")
-    aliased = experiment("optimizer.mode=online", f"optimizer.playbook=models:/{NAME}@good")
-    assert counted(aliased) == digest
-    file = experiment("optimizer.mode=online", f"optimizer.playbook={first.folder / 'playbook.jsonl'}")
-    assert counted(file) == digest
+    assert counted(experiment(f"models:/{NAME}@good", "optimizer.mode=online")) == digest
+    file = in_folder / "first.jsonl"
+    file.write_text(before.dumps(), encoding="utf-8")
+    assert counted(experiment(str(file), "optimizer.mode=online")) == digest
 
     # In a step of a chain it is found as well; and what was pinned is what counts.
-    chained = experiment(
-        "optimizer@optimizer.steps.second=ace", f"optimizer.steps.second.playbook={LATEST}", optimizer="chain"
-    )
+    steps = ("optimizer@optimizer.steps.second=ace",)
+    second_step = {"optimizer": "chain", "option": "optimizer.steps.second.playbook"}
+    chained = experiment(LATEST, *steps, **second_step)
     with without_references(chained, {LATEST: f"models:/{NAME}/1"}) as found:
         assert found.versions == {"optimizer.steps.second.playbook": f"models:/{NAME}/1"}
         assert found.pins == {LATEST: f"models:/{NAME}/1"}
@@ -125,25 +135,38 @@ def test_a_playbook_grows_on_from_run_to_run(experiment, tracking, in_folder):
         (f"models:/{NAME}", "names no version", "models:/NAME/latest"),
     ):
         with pytest.raises(InputError, match=r"optimizer\.playbook=models:/") as refused:
-            counted(experiment(f"optimizer.playbook={reference}"))
+            counted(experiment(reference, "optimizer.mode=online"))
         assert message in refused.value.what
         assert remedy in refused.value.remedy
 
-    with pytest.raises(InputError, match="tracking=off keeps no runs"):
-        counted(experiment(f"optimizer.playbook={LATEST}", "tracking=off"))
-
     registered(tracking, "bare", dspy.Predict("question -> answer"))
     with pytest.raises(InputError, match=r"the program of models:/bare/1 has no playbook"):
-        counted(experiment("optimizer.playbook=models:/bare/1"))
+        counted(experiment("models:/bare/1", "optimizer.mode=online"))
     registered(tracking, "empty", None)
     with pytest.raises(InputError, match=r"models:/empty/1 holds no program\.json"):
-        counted(experiment("optimizer.playbook=models:/empty/1"))
+        counted(experiment("models:/empty/1", "optimizer.mode=online"))
+
+
+def test_a_version_in_a_list_of_steps_is_a_tag_that_mlflow_takes(experiment, tracking, in_folder):
+    start = Playbook([Entry("k1", "codes", "Write A.")])
+    registered(tracking, NAME, PlaybookProgram(dspy.Predict("question -> answer"), start))
+    ace = experiment(LATEST, "optimizer.mode=online").optimizer
+    listed = {"_target_": "tiltyard.optimizers.chain.Chain", "steps": [ace]}
+    with without_references(replace(experiment(), optimizer=listed)) as found:
+        with tracking.start("listed", tags={}, params={}) as tracked:
+            tracked.set_tags(found.tags())
+        [step] = found.cfg.optimizer["steps"]
+        assert ACE(lambda *_: 1.0, playbook=step["playbook"]).playbook == start
+    tagged = [one.tags.get("tiltyard.optimizer.steps.0.playbook") for one in runs(LocalTracking())]
+    assert f"models:/{NAME}/1" in tagged
 
 
 def test_without_a_store_there_is_nothing_to_start_from(experiment, in_folder):
     shutil.rmtree(in_folder / "mlruns")
     with pytest.raises(InputError, match="no runs are tracked in mlruns"):
-        counted(experiment(f"optimizer.playbook={LATEST}"))
+        counted(experiment(LATEST))
+    with pytest.raises(InputError, match="tracking=off keeps no runs"):
+        counted(experiment(LATEST, "tracking=off"))
     with pytest.raises(InputError, match="looked up in the tracking store"):
         ACE(lambda *_: 1.0, playbook=LATEST)
 

@@ -44,7 +44,8 @@ def odds_ratio(
     It is the conditional maximum-likelihood estimate, and the interval is exact: Clopper and Pearson's for
     the run's share among those examples, as odds (Agresti, Categorical Data Analysis, 2013, section 11.2).
     Where examples share a cluster the share's interval is that of
-    :func:`tiltyard.evaluation.statistics.interval` for clusters.
+    :func:`tiltyard.evaluation.statistics.interval` for clusters, and that of a single example where all that
+    differ share one cluster.
 
     Args:
         differences: The run's score less the baseline's of each example: -1, 0 or 1.
@@ -62,9 +63,11 @@ def odds_ratio(
     gains = (differences[differing] > 0).astype(float)
     gained = int(gains.sum())
     if clusters is not None and are_grouped(clusters):
-        limits = interval(
-            gains.tolist(), clusters=[clusters[position] for position in differing], confidence=confidence
-        )
+        labels = [clusters[position] for position in differing]
+        # Differences that all stand in one cluster tell no more than one example does.
+        of_one = len(set(labels)) == 1
+        shares, of = ([gained / len(differing)], None) if of_one else (gains.tolist(), labels)
+        limits = interval(shares, clusters=of, confidence=confidence)
         low, high = limits.low, limits.high
     else:
         lost, tail = len(differing) - gained, (1 - confidence) / 2
@@ -81,17 +84,20 @@ def cohens_dz(
     differences: NDArray[np.float64],
     clusters: Sequence[Hashable] | None = None,
     *,
+    limits: tuple[float, float] | None = None,
     confidence: float = 0.95,
 ) -> Effect | None:
     """Cohen's d_z, the mean of paired differences by their standard deviation (Cohen, 1988; Lakens, 2013).
 
     Its interval is Student's with the standard error of the delta method, which assumes no distribution: that
-    of the mean of the examples' influences on d_z, between clusters where examples share them. A bootstrap's
-    interval of d_z is too narrow for few examples, see ``docs/statistics.md``.
+    of the mean of the examples' influences on d_z, between clusters where examples share them. Few examples,
+    most of which are alike, make it too narrow, so it reaches at least as far as the mean difference's own
+    interval does in standard deviations. A bootstrap's is narrower still, see ``docs/statistics.md``.
 
     Args:
         differences: The run's score less the baseline's of each example, in [-1, 1].
         clusters: The cluster of each example; None where all are independent.
+        limits: The confidence interval of the mean difference; None where it is not known.
         confidence: The probability that the interval holds the true effect.
 
     Returns:
@@ -110,4 +116,7 @@ def cohens_dz(
         labels = clusters
     found = clustered_mean(influence, labels)
     half = float(stdtrit(found.freedom, (1 + confidence) / 2)) * found.variance**0.5
-    return Effect("cohens-dz", value, value - half, value + half)
+    low, high = value - half, value + half
+    if limits is not None:
+        low, high = min(low, limits[0] / spread), max(high, limits[1] / spread)
+    return Effect("cohens-dz", value, low, high)

@@ -113,6 +113,10 @@ def compare(
         moved = ((1 + differences) / 2).clip(0, 1).tolist()
         limits = interval(moved, confidence=confidence, seed=seed)
         low, high = 2 * limits.low - 1, 2 * limits.high - 1
+    if binary:
+        effect = odds_ratio(differences, grouped, confidence=confidence)
+    else:
+        effect = cohens_dz(differences, grouped, limits=(low, high), confidence=confidence)
     return Difference(
         mean=float(after.mean() - before.mean()),
         low=low,
@@ -120,7 +124,7 @@ def compare(
         p=p,
         test=test,
         examples=after.size,
-        effect=(odds_ratio if binary else cohens_dz)(differences, grouped, confidence=confidence),
+        effect=effect,
     )
 
 
@@ -159,7 +163,7 @@ def check_paired(one: Mapping[str, float], other: Mapping[str, float], name: str
     parts = []
     for present, samples in ((name, one.keys() - other.keys()), (of_other, other.keys() - one.keys())):
         if samples:
-            parts.append(f"{len(samples)} only in {present}, such as {min(samples)!r}")
+            parts.append(f"{len(samples)} only in {present}, such as {min(samples, key=str)!r}")
     if parts:
         shared = len(one.keys() & other.keys())
         raise UnpairedError(

@@ -99,7 +99,7 @@ def detectable(
     smallest: float | None = None
     needed: int | None = None
     alike = False
-    if 2 / 2.0**units < alpha:  # else even the same sign throughout is no finding
+    if math.ldexp(2.0, -units) < alpha:  # else even the same sign throughout is no finding
         if binary and not grouped:
             gained, lost = float((differences > 0).mean()), float((differences < 0).mean())
             smallest = _smallest_of_mcnemar(units, gained + lost, power, alpha)
@@ -195,7 +195,10 @@ def _smallest_of_t(variance: float, freedom: float, power: float, alpha: float) 
     enough = variance**0.5
     while lacking(enough) < 0:
         enough *= 1.25
-    return float(brentq(lacking, 0.0, enough, xtol=1e-6)) if enough <= 1.25 and lacking(enough) > 0 else None
+    if enough > 1.25 or not lacking(enough) >= 0:
+        return None
+    found = float(brentq(lacking, 0.0, enough, xtol=1e-6))
+    return found if found <= 1 else None
 
 
 def _needed_of_t(effect: float, power: float, alpha: float) -> float:

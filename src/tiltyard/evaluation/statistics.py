@@ -61,8 +61,9 @@ def interval(
       of zeros and ones that would have the observed variance, with the quantile of Student's t.
     * ``wilson-clustered``, if examples share a cluster, whatever the scores: the same formula with the
       variance between clusters of :func:`tiltyard.evaluation.clusters.clustered_mean` and its degrees of
-      freedom. Intervals of this form keep their coverage best for proportions of clustered samples (Korn and
-      Graubard, 1998; Franco, Little, Louis and Slud, 2019).
+      freedom; the effective number is at most that of the examples. Intervals of this form keep their
+      coverage best for proportions of clustered samples (Korn and Graubard, 1998; Franco, Little, Louis and
+      Slud, 2019).
     * ``wilson-bound``, where the sample cannot tell its own spread: fewer than five scores, some between 0
       and 1, or five clusters, or all means alike. Scores in [0, 1] vary at most as much as zeros and ones of
       the same mean, and clusters most if each is all alike, so Wilson's interval for that is wide enough.
@@ -118,7 +119,10 @@ def _clustered(sample: NDArray[np.float64], clusters: Sequence[Hashable], confid
     found = clustered_mean(sample, clusters)
     if found.clusters < FEWEST_FOR_SPREAD or found.variance < NO_SPREAD:
         return _bound(found.mean, found.effective, confidence)
-    low, high = of_variance(found.mean, found.variance, found.freedom, confidence)
+    # Clusters that look more alike than chance makes them are taken for as many independent zeros and ones as
+    # there are examples, as Korn and Graubard truncate: else a rare bad cluster that is missing is forgotten.
+    variance = max(found.variance, found.mean * (1 - found.mean) / sample.size)
+    low, high = of_variance(found.mean, variance, found.freedom, confidence)
     return Interval(low, high, "wilson-clustered")
 
 

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 FOLDER = "checkpoints"
 """Where compilations leave their checkpoints, in the cache folder."""
 _BYTES_PER_MB = 1_000_000
+_PATIENCE_SECONDS = 1.0
+"""How long a compilation waits for its folder: whoever counts checkpoints holds each for a moment."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def checkpoint_folder(parent: Path, name: str, *, resume: bool) -> Iterator[Path
     lock = FileLock(_lock_file(folder))
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_PATIENCE_SECONDS)
     except (Timeout, OSError) as error:
         reason = "another run compiles the same now" if isinstance(error, Timeout) else str(error)
         logger.warning("This compilation keeps no checkpoints: %s", reason)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tiltyard.evaluation.clusters import contexts
-from tiltyard.evaluation.paired import Difference, compare, holm
+from tiltyard.evaluation.paired import Difference, UnpairedError, check_paired, compare, holm
 from tiltyard.evaluation.rows import read_rows, rows_of_the_score
 from tiltyard.result import ExperimentResult
 from tiltyard.tracking.reader import ROWS
@@ -31,6 +31,8 @@ class Against:
     difference: Difference
     p_adjusted: float
     """The difference's p value, adjusted by Holm's method for all comparisons of the sweep."""
+    remark: str = ""
+    """What difference so many examples could have shown; empty where the two were told apart."""
 
 
 def against_baseline(results: Sequence[ExperimentResult]) -> dict[int, Against]:
@@ -47,15 +49,20 @@ def against_baseline(results: Sequence[ExperimentResult]) -> dict[int, Against]:
         The comparisons by the job's position. Left out are the baselines, jobs without one, and those that
         failed, whose baseline failed, or whose rows cannot be read or are of other examples.
     """
+    from tiltyard.evaluation.power import Detectable, detectable
+
     found: dict[int, Difference] = {}
+    could: dict[int, Detectable] = {}
     for group in _groups(results):
         before, clusters = ({}, {}) if group.baseline is None else _scores(results[group.baseline])
         for position in group.adapted if before else []:
             with suppress(ValueError):  # its rows are missing or of other examples
-                found[position] = compare(_scores(results[position])[0], before, clusters=clusters)
+                after = _scores(results[position])[0]
+                found[position] = compare(after, before, clusters=clusters)
+                could[position] = detectable(after, before, clusters=clusters)
     adjusted = holm([difference.p for difference in found.values()])
     return {
-        position: Against(difference, p)
+        position: Against(difference, p, could[position].remark(p))
         for (position, difference), p in zip(found.items(), adjusted, strict=True)
     }
 
@@ -87,12 +94,20 @@ def _unpaired(results: Sequence[ExperimentResult], adapted: Sequence[int], basel
     none = f"job {baseline} (optimizer=none)"
     if not _scores(results[baseline])[0]:
         return [f"the rows of {none} cannot be read"]
-    return [
-        f"the rows of job {position} are of other examples than those of {none}"
-        if _scores(results[position])[0]
-        else f"the rows of job {position} cannot be read"
-        for position in adapted
-    ]
+    return [_why_unpaired(results, position, baseline) for position in adapted]
+
+
+def _why_unpaired(results: Sequence[ExperimentResult], position: int, baseline: int) -> str:
+    """Why the rows of one job were not paired; the comparison says how its examples differ."""
+    after, before = _scores(results[position])[0], _scores(results[baseline])[0]
+    if not after:
+        return f"the rows of job {position} cannot be read"
+    none = f"job {baseline} (optimizer=none)"
+    try:
+        check_paired(after, before, f"job {position}", none)
+    except UnpairedError as error:
+        return str(error)
+    return f"the scores of job {position} or of {none} are no numbers in [0, 1]"
 
 
 @dataclass
@@ -148,6 +163,28 @@ def shown(against: Against | None) -> str:
     limits = f"[{_signed(difference.low, 2)}, {_signed(difference.high, 2)}]"
     p = f"p={against.p_adjusted:.3f}" if against.p_adjusted >= 0.001 else "p<0.001"
     return f"{_signed(difference.mean, 3)} {limits} {p}"
+
+
+def remarks(compared: Mapping[int, Against], most: int | None = None) -> list[str]:
+    """What the examples of jobs could have shown that were not told apart from their baselines.
+
+    One sentence each, without a full stop; jobs of which the same is true share one.
+
+    Args:
+        compared: The comparisons by the job's position.
+        most: How many sentences; a further one then says where the others are. None for all.
+    """
+    of_remark: defaultdict[str, list[int]] = defaultdict(list)
+    for position, against in compared.items():
+        if against.remark:
+            of_remark[against.remark].append(position)
+    said = [
+        f"job{'s' if len(positions) > 1 else ''} {', '.join(map(str, positions))}: {remark}"
+        for remark, positions in of_remark.items()
+    ]
+    if most is None or len(said) <= most:
+        return said
+    return [*said[:most], "summary.md says what the examples of the other jobs could show"]
 
 
 def _signed(value: float, decimals: int) -> str:

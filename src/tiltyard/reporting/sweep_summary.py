@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tiltyard.files import write_text
-from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, shown
+from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, remarks, shown
 from tiltyard.reporting.further import further
 from tiltyard.reporting.markdown import Column, escape, table
 from tiltyard.reporting.numbers import MISSING, count, duration, figure, is_missing, scored
@@ -208,6 +208,7 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mappi
         parts.append("★ best score of its task; where intervals overlap, it may be chance.")
     if compared:
         parts.append(f"{explained(compared)}.")
+    parts += [f"{escape(remark)}." for remark in remarks(compared)]
     parts += [f"{escape(note)}." for note in not_compared(results, compared)]
     if failed:
         reasons = [[str(number), result.name, result.error] for number, result in failed]

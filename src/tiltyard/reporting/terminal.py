@@ -17,7 +17,7 @@ from types import MappingProxyType
 from rich.console import RenderableType
 from rich.text import Text
 
-from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, shown
+from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, remarks, shown
 from tiltyard.reporting.console import Field, fitting, grid, show, table, text
 from tiltyard.reporting.epochs import epoch_table
 from tiltyard.reporting.further import further
@@ -34,6 +34,8 @@ SWEEP_FILES = (
 """What stands in a sweep's folder, and what it is."""
 EXPENDABLE = ("p50", "cached", "examples", "failed")
 """Columns of a sweep's table that a narrow terminal does not show, the first to go first."""
+MOST_REMARKS = 3
+"""How many sentences below a sweep's table say what its examples could show."""
 LONGEST_BESIDE = 50
 """The longest command that has its explanation beside it, in characters."""
 
@@ -180,6 +182,7 @@ def print_sweep(
     show("", table(kept))
     notes = ["* best score of its task; where intervals overlap, it may be chance"] if best else []
     notes += [explained(compared)] if compared else []
+    notes += remarks(compared, MOST_REMARKS)
     notes += not_compared(results, compared)
     if "failed" in {field.heading for field in fields} - {field.heading for field in kept}:
         notes.append(_failed_examples(results))

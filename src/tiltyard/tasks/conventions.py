@@ -77,6 +77,7 @@ class Conventions:
     """
 
     signature: type[dspy.Signature] = AnswerQuestion
+    primary = "exact text, as the house writes it"
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from tiltyard.signatures import Content
-from tiltyard.tasks.qa import Options, QuestionAnswering, QuestionRecord
+from tiltyard.tasks.qa import QuestionAnswering
+from tiltyard.tasks.question_record import Options, QuestionRecord
 from tiltyard.tasks.records import FilledText, Record
 from tiltyard.tasks.split_files import divide, existing_files, files_digest, read_splits
 from tiltyard.tasks.splits import FRACTIONS, Fractions

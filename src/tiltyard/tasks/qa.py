@@ -14,15 +14,12 @@ A record has these fields; others are ignored:
 * ``id``: unique; the record's number where it is absent.
 """
 
-import json
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from string import ascii_uppercase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import dspy
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import Field
 
 from tiltyard.errors import InputError
 from tiltyard.programs.qa import AnswerQuestion, ChooseOption
@@ -38,9 +35,10 @@ from tiltyard.tasks.metrics import (
 )
 from tiltyard.tasks.number_match import number_match
 from tiltyard.tasks.positions import position_figures
-from tiltyard.tasks.records import AS_LIST, FilledText, Record, Text, read_records
+from tiltyard.tasks.question_record import QuestionRecord, entry
+from tiltyard.tasks.records import Record, read_records
 from tiltyard.tasks.similarity import similarity_named
-from tiltyard.tasks.splits import FRACTIONS, DeclaredSplit, Entry, Fractions, content_key, split_entries
+from tiltyard.tasks.splits import FRACTIONS, Entry, Fractions, split_entries
 from tiltyard.tasks.task import Judged, ProgramFactory, Score, Splits
 
 Metric = Literal["exact", "f1", "number", "similarity"]
@@ -52,47 +50,6 @@ _PRIMARY: dict[Metric, str] = {
     "number": "numeric match with tolerance",
     "similarity": "semantic similarity",
 }
-
-
-def _lettered(value: object) -> object:
-    if isinstance(value, str):
-        text = value.strip()
-        value = json.loads(text) if text[:1] in ("{", "[") else text.split("|")
-    if isinstance(value, list):
-        value = {ascii_uppercase[i] if i < 26 else str(i): option for i, option in enumerate(value)}
-    return value
-
-
-def _distinct(options: dict[str, str]) -> dict[str, str]:
-    if not 2 <= len(options) <= len(ascii_uppercase):
-        raise ValueError(f"holds {len(options)} option(s); 2 to {len(ascii_uppercase)} make a choice")
-    texts = [_key(text) for text in options.values()]
-    repeated = next((text for text in options.values() if texts.count(_key(text)) > 1), None)
-    if repeated is not None:
-        raise ValueError(f"holds '{repeated}' twice")
-    return options
-
-
-def _key(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
-Options = Annotated[dict[str, FilledText], BeforeValidator(_lettered), AfterValidator(_distinct)]
-"""A record's options, letter to text."""
-
-
-class QuestionRecord(BaseModel):
-    """A record of a question-answering file. A description is what an error recommends."""
-
-    id: FilledText | None = None
-    question: FilledText = Field(description="it should be text")
-    answer: Annotated[list[FilledText], AS_LIST, Field(min_length=1)] = Field(
-        description="it should be text, a number, or a list of them"
-    )
-    context: Text = Field("", description="it should be text")
-    options: Options | None = Field(None, description='write {"A": "first", "B": "second"} or a list')
-    answer_idx: FilledText | None = Field(None, description="it should be a letter of the options")
-    split: DeclaredSplit | None = Field(None, description="use train, validation or test")
 
 
 class QuestionAnswering:
@@ -175,7 +132,7 @@ class QuestionAnswering:
         return split_entries(entries, fractions=self.fractions, seed=seed, limit=limit, source=self.path)
 
     def _entries(self, seed: int) -> list[Entry]:
-        return [_entry(record, question, seed) for record, question in self._records]
+        return [entry(record, question, seed) for record, question in self._records]
 
     def metric(
         self,
@@ -239,66 +196,5 @@ class QuestionAnswering:
         return written(prediction, "answer")
 
 
-def _entry(record: Record, question: QuestionRecord, seed: int) -> Entry:
-    identifier = question.id or str(record.number)
-    options = question.options or {}
-    fields: dict[str, Any] = {"id": identifier, "question": question.question, "context": question.context}
-    inputs = ["question", "context"]
-    if options:
-        choices, letter = _shuffled(options, _gold_key(record, question), f"{seed}/{identifier}")
-        rendered = "\n".join(f"{letter}. {' '.join(text.split())}" for letter, text in choices.items())
-        fields |= {"options": rendered, "choices": choices, "answer": letter}
-        inputs.append("options")
-    else:
-        fields |= {"answer": question.answer[0], "answers": question.answer}
-    content = content_key(question.question, question.context, *sorted(map(_key, options.values())))
-    return Entry(
-        example=dspy.Example(**fields).with_inputs(*inputs),
-        place=record.place,
-        content=content,
-        group=content_key(question.context) if question.context.strip() else content,
-        split=question.split,
-    )
-
-
-def _shuffled(options: Mapping[str, str], gold: str, seed: str) -> tuple[dict[str, str], str]:
-    order = list(options)
-    random.Random(seed).shuffle(order)
-    choices = {letter: options[key] for letter, key in zip(ascii_uppercase, order, strict=False)}
-    return choices, ascii_uppercase[order.index(gold)]
-
-
-def _gold_key(record: Record, question: QuestionRecord) -> str:
-    options = question.options or {}
-    if len(question.answer) != 1:
-        raise record.error("field 'answer' lists several answers", "a choice has one correct option")
-    named = _keys(question.answer[0], options)
-    if question.answer_idx is not None:
-        stated = [key for key in options if _key(key) == _key(question.answer_idx)]
-        if not stated:
-            raise record.error(
-                f"field 'answer_idx' is '{question.answer_idx}', which is no option",
-                f"the options are {', '.join(options)}",
-            )
-        if stated[0] not in named:
-            raise record.error("fields 'answer' and 'answer_idx' name different options", "correct one")
-        return stated[0]
-    if not named:
-        raise record.error(
-            f"field 'answer' is '{question.answer[0]}', which is neither an option's letter nor its text",
-            f"the options are {json.dumps(options, ensure_ascii=False)}",
-        )
-    if len(named) > 1:
-        raise record.error(
-            f"field 'answer' is '{question.answer[0]}', the letter of one option and the text of another",
-            "add the letter as field 'answer_idx'",
-        )
-    return named[0]
-
-
 def _numbers(golds: Sequence[str]) -> bool:
     return all(read_quantity(gold) is not None for gold in golds)
-
-
-def _keys(answer: str, options: Mapping[str, str]) -> Sequence[str]:
-    return [key for key, text in options.items() if _key(answer) in (_key(key), _key(text))]

@@ -8,6 +8,7 @@ What is below this layer knows files alone, and a fingerprint counts their conte
 gives another one. The config as it was written is what a run records.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from tiltyard.tracking.registry import find_version, state_of
 AXIS = "optimizer"
 """The config group whose options may be references."""
 
+_ITEM, _DOTTED = re.compile(r"\[(\d+)\]"), r".\1"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -37,8 +40,8 @@ class Found:
     """The same by the reference that stood there."""
 
     def tags(self) -> dict[str, str]:
-        """The versions as tags of a run."""
-        return {f"tiltyard.{path}": version for path, version in self.versions.items()}
+        """The versions as tags of a run; an item of a list has its position behind a dot, as in params."""
+        return {f"tiltyard.{_ITEM.sub(_DOTTED, path)}": version for path, version in self.versions.items()}
 
     def notes(self) -> list[str]:
         """The versions as sentences of its report."""
