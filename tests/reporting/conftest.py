@@ -146,13 +146,16 @@ def track(tmp_path: Path, make_row: Callable[..., Row]) -> Callable[..., Tracked
         params: dict[str, str] | None = None,
         tags: dict[str, str] | None = None,
         metrics: dict[str, float] | None = None,
+        config: str | None = None,
+        files: dict[str, str] | None = None,
         **values: Any,
     ) -> TrackedRun:
         run_id = f"{task}-{model}-{mode}-{seed}-{len(list(tmp_path.iterdir()))}"
         artifacts = tmp_path / run_id
         rows = [make_row(sample, score, **values) for sample, score in scores.items()]
         write_rows(artifacts / "predictions.csv", rows)
-        (artifacts / "config.yaml").write_text(f"seed: {seed}\n", encoding="utf-8")
+        for name, content in {"config.yaml": config or f"seed: {seed}\n", **(files or {})}.items():
+            (artifacts / name).write_text(content, encoding="utf-8")
         labels = {
             "tiltyard.task": task,
             "tiltyard.model": model,

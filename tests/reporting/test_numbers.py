@@ -52,3 +52,14 @@ def test_a_duration_never_shows_more_than_a_rounding_error(milliseconds: float) 
     value, unit = numbers.duration(milliseconds).replace(",", "").split(" ")
     shown = float(value) * {"ms": 1, "s": 1000}[unit]
     assert math.isclose(shown, milliseconds, rel_tol=0.051, abs_tol=0.051)
+
+
+def test_amounts_and_counts() -> None:
+    assert [numbers.dollars(value) for value in (None, 0.0, 0.01234, 1234.5)] == [
+        "–",
+        "$0.00",
+        "$0.0123",
+        "$1,234.50",
+    ]
+    assert [numbers.counted(several, "run") for several in (0, 1, 1200)] == ["0 runs", "1 run", "1,200 runs"]
+    assert [numbers.signed(value) for value in (-0.0001, 0.25)] == ["+0.000", "+0.250"]

@@ -69,7 +69,7 @@ def test_seeds_are_paired_with_the_same_seed(track: Track, evidence_of: Evidence
             track(NONE, seed=2, mode="ace"),  # no baseline has this seed
         )
     ).compared
-    assert one.seeds == 2
+    assert one.by_seed == {"0": 1.0, "1": 0.0}
     assert one.difference.mean == pytest.approx(0.75 - 0.25)
     assert one.difference.examples == 12
 
@@ -95,6 +95,40 @@ def test_other_examples_are_refused_with_the_reason(track: Track, evidence_of: E
     assert refused.line[2] == "ace"
     assert "examples" in refused.reason
     assert found.compared == []
+
+
+def test_examples_that_were_edited_are_refused(track: Track, evidence_of: EvidenceOf) -> None:
+    found = compared(evidence_of(track(NONE, gold="$5"), track(ALL, mode="ace", gold="$6")))
+    [refused] = found.refused
+    assert refused.reason == "12 of their examples differ in question, context or gold, such as '0'"
+
+
+def test_each_seed_must_have_been_asked_the_same(track: Track, evidence_of: EvidenceOf) -> None:
+    one, other = {"a": 0.0, "b": 0.0}, {"b": 1.0, "c": 1.0}
+    found = compared(
+        evidence_of(
+            *(track(one, seed=0), track(other, seed=1)),
+            *(track(other, seed=0, mode="ace"), track(one, seed=1, mode="ace")),
+        )
+    )
+    [refused] = found.refused  # all seeds together were asked the same
+    assert refused.reason.startswith("the arms were asked other examples with seed 0")
+
+
+def test_seeds_that_disagree_are_told(track: Track, evidence_of: EvidenceOf) -> None:
+    runs = [track(NONE, seed=0), track(HALF, seed=1)]
+    arms = [track(HALF, seed=0, mode="ace"), track(NONE, seed=1, mode="ace")]
+    [one] = compared(evidence_of(*runs, *arms)).compared
+    assert one.by_seed == {"0": 0.5, "1": -0.5}
+    assert one.remark.endswith("its seeds disagree")
+
+
+def test_a_refusal_names_the_reference(track: Track, evidence_of: EvidenceOf) -> None:
+    runs = [track(NONE), track({"0": 1.0}, model="embedded")]
+    [refused] = compared(evidence_of(*runs), "model=lexical").refused
+    assert refused.reason.startswith(
+        "this arm and model=lexical are of different examples: 11 only in model="
+    )
 
 
 def test_without_a_reference_nothing_is_compared(track: Track, evidence_of: EvidenceOf) -> None:

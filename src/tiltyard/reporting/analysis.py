@@ -4,7 +4,8 @@
 >>> found.summary[["task", "model", "mode", "score"]]
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,9 +92,31 @@ def analyse(evidence: "Evidence", *, reference: str | None = None, by: Sequence[
         [
             *evidence.remarks,
             *pooled_differences(evidence.runs, axes),
+            *_other_examples(lines, evidence),
             *([] if chosen else [NO_REFERENCE]),
         ],
     )
+
+
+def _other_examples(lines: "Mapping[Line, Sequence[TrackedRun]]", evidence: "Evidence") -> list[str]:
+    """The tasks whose lines were not asked the same examples: their scores do not compare as they stand."""
+    samples: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
+    for line, runs in lines.items():
+        asked = frozenset(
+            str(sample) for run in runs for sample in evidence.rows[run.run_id]["sample_id"].unique()
+        )
+        samples[line[0]].append(asked)
+    return [
+        f"{task}: its arms evaluated different examples ({_range(list(map(len, of_arms)))} each), so their "
+        "scores do not compare directly; arms are tested against each other on the same examples only"
+        for task, of_arms in samples.items()
+        if len(set(of_arms)) > 1
+    ]
+
+
+def _range(values: Sequence[int]) -> str:
+    least, most = min(values), max(values)
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _effort(runs: "Sequence[TrackedRun]", evidence: "Evidence") -> Effort:

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from tiltyard.arguments import CommandParser
 from tiltyard.errors import InputError, JobError
-from tiltyard.reporting import compare_and_check, comparison
+from tiltyard.redaction import redact
+from tiltyard.reporting import compare_and_check, comparison, numbers
 from tiltyard.reporting.console import Field, show, table, text
 from tiltyard.reporting.markdown import Column, one_line
 from tiltyard.reporting.selection import LATEST, add_arguments, described, select, tracking_at
@@ -107,7 +108,7 @@ def _command(arguments: Sequence[str], sweep: str) -> str:
         for before, word in zip(("", *arguments), arguments, strict=False)
     ]
     named = [f"--sweep={sweep}" if word == f"--sweep={LATEST}" else word for word in named]
-    return shlex.join(["tiltyard", "report", *named])
+    return redact(shlex.join(["tiltyard", "report", *named]))
 
 
 def _log(
@@ -157,7 +158,7 @@ def _print(analysis: "Analysis", written: Sequence[Path], *, notes: Sequence[str
 
 def _failures(analysis: "Analysis") -> list[str]:
     failed = analysis.failed_runs
-    return [f"{len(failed)} runs did not finish; the report says why"] if failed else []
+    return [f"{numbers.counted(len(failed), 'run')} did not finish; the report says why"] if failed else []
 
 
 def _worth_showing(summary: "pd.DataFrame") -> list[tuple[Column, list[str]]]:

@@ -86,7 +86,7 @@ def check(chosen: argparse.Namespace) -> None:
         thresholds,
         selected.finished,
         Path(chosen.output),
-        failed=selected.failed,
+        failed=[*selected.failed, *selected.unended],
         everyone=everyone,
         source=described(chosen, selected.finished),
     )

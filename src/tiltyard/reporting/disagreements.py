@@ -42,7 +42,9 @@ class Disagreement:
     question: "Question"
     answers: list[Answer]
     left_out: int
-    """Further arms that answered as one of those shown did, or for which there is no room."""
+    """Further arms, for whose answers there is no room."""
+    right: int
+    """How many of all arms that were asked it got full marks."""
 
     @property
     def spread(self) -> float:
@@ -51,9 +53,9 @@ class Disagreement:
         return max(scores) - min(scores)
 
     @property
-    def right(self) -> int:
-        """How many of the answers shown have full marks."""
-        return sum(answer.score >= 1 for answer in self.answers)
+    def asked(self) -> int:
+        """How many arms were asked it."""
+        return len(self.answers) + self.left_out
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Disagreements:
 
 
 def disagreements(evidence: "Evidence", axes: Sequence[str], limit: int = LIMIT) -> Disagreements:
-    """Find the examples whose best and worst answer differ in score, most even splits first.
+    """Find the examples whose best and worst answer differ in score.
+
+    Those with the greatest difference come first; of these, those that split the arms most evenly.
 
     An arm that was run with several seeds speaks with its first run that was asked the example.
 
@@ -111,11 +115,12 @@ def _shown(
     answers = [Answer(line, text, score, error) for line, (text, score, error, _) in given.items()]
     sample = next(iter(given.values()))[3]
     kept = answers if len(answers) <= ANSWERS else _best_and_worst(answers)
-    return Disagreement(task, sample, evidence.questions[asked], kept, len(answers) - len(kept))
+    right = sum(answer.score >= 1 for answer in answers)
+    return Disagreement(task, sample, evidence.questions[asked], kept, len(answers) - len(kept), right)
 
 
 def _best_and_worst(answers: list[Answer]) -> list[Answer]:
-    """As many right as wrong answers, in the order in which they came."""
+    """As many of the best as of the worst answers, in the order in which they came."""
     by_score = sorted(range(len(answers)), key=lambda place: answers[place].score)
     kept = {*by_score[: ANSWERS // 2], *by_score[-(ANSWERS - ANSWERS // 2) :]}
     return [answer for place, answer in enumerate(answers) if place in kept]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tiltyard.reporting.analysis import Analysis
+    from tiltyard.reporting.reading import Curve
 
 MOST_SCORES = 60
 """Lines of the figure of scores; the leaderboard has all."""
@@ -60,6 +61,7 @@ def figures_of(analysis: "Analysis") -> list[Drawn]:
         *_seeds(analysis),
         *_learning(analysis),
         *_growth(analysis),
+        *_growth_by_step(analysis),
         *_latencies(analysis),
     ]
 
@@ -183,6 +185,33 @@ def _growth(analysis: "Analysis") -> "Iterator[Drawn]":
                 f"How many {what} the playbook has by epoch or step, the mean over seeds with their range",
                 curves_figure(traces, what, _styles(analysis), of_scores=False),
             )
+
+
+def _growth_by_step(analysis: "Analysis") -> "Iterator[Drawn]":
+    for what in GROWTH:
+        traces = []
+        for line, runs in analysis.lines.items():
+            curves = [
+                curve for run in runs if (curve := analysis.evidence.growth.get(run.run_id, {}).get(what))
+            ]
+            if curves and (one := trace(line, what, _as_long_as_the_longest(curves))).steps[-1] > 0:
+                traces.append(one)
+        if traces:
+            yield Drawn(
+                f"playbook_{what}_by_step",
+                "growth",
+                f"Playbook: {what} by step",
+                f"How many {what} the playbook has after each step, the mean over seeds with their range",
+                curves_figure(traces, what, _styles(analysis), of_scores=False, steps="steps done"),
+            )
+
+
+def _as_long_as_the_longest(curves: "Sequence[Curve]") -> "list[Curve]":
+    """The curves, of which each goes on as it ended: a step that changed no playbook may leave no trace."""
+    steps = max(curve[-1][0] for curve in curves)
+    return [
+        [*curve, *((step, curve[-1][1]) for step in range(curve[-1][0] + 1, steps + 1))] for curve in curves
+    ]
 
 
 def _traces(analysis: "Analysis", names: "Sequence[str]", what: str) -> list[Trace]:

@@ -87,9 +87,13 @@ def _lines(summary: "pd.DataFrame") -> list[tuple[str, str]]:
 def styles_of(modes: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each mode, the same in every figure of one report."""
     others = sorted({str(mode) for mode in modes} - {"baseline"})
-    return {"baseline": BASELINE_STYLE} | {
-        mode: STYLES[position % len(STYLES)] for position, mode in enumerate(others)
-    }
+    return {"baseline": BASELINE_STYLE} | {mode: style_of(place) for place, mode in enumerate(others)}
+
+
+def style_of(place: int) -> tuple[str, str]:
+    """The colour and marker at a place of a list; a colour that comes again comes with another marker."""
+    several = len(STYLES)
+    return STYLES[place % several][0], STYLES[(place + place // several) % several][1]
 
 
 def _labels(lines: Sequence[tuple[str, str]]) -> list[str]:

@@ -51,7 +51,7 @@ def run_gate(
         thresholds: What is demanded.
         runs: The finished runs that were chosen; of repetitions the last one counts.
         folder: Where ``check.md`` goes.
-        failed: Chosen runs that ended otherwise and were not repeated with success.
+        failed: Chosen runs that did not finish and were not repeated with success.
         everyone: Gives all finished runs of the experiment, for references that name a sweep or a run.
         source: Where the runs are from.
 
@@ -129,7 +129,8 @@ def _without(
 
 
 def _error(run: "TrackedRun") -> str:
-    return run.tags.get("tiltyard.error", "it was interrupted")
+    without_reason = "it was interrupted" if run.ended else "it has not ended, or its process was killed"
+    return run.tags.get("tiltyard.error", without_reason)
 
 
 def summed_up(outcomes: Sequence[Outcome]) -> str:

@@ -1,6 +1,6 @@
 """Logs a report to MLflow: to the run of its sweep, or to a run of its own.
 
->>> log_report(written, folder, runs, tracking, of_its_own=False)
+>>> log_report(written, folder, runs, tracking, source="sweep 2026-11-20_18-00-00")
 'sweep/2026-11-20_18-00-00'
 
 Runs of jobs are left as they are.

@@ -30,6 +30,16 @@ def scored(value: float | None, low: float | None, high: float | None) -> str:
     return MISSING if is_missing(value) else f"{fraction(value)} {interval(low, high)}".rstrip()
 
 
+def signed(value: float) -> str:
+    """A difference of scores, with its sign and three decimals."""
+    return f"{round(value, 3) + 0.0:+.3f}"  # adding 0 turns -0.0 into 0.0
+
+
+def p_value(p: float) -> str:
+    """``p < 0.001``, or the value with three decimals."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def figure(value: float) -> str:
     """A metric of any scale: with three decimals as a score where these show it, else with four digits."""
     return fraction(value) if value == 0 or 0.001 <= abs(value) <= 1 else f"{value:.4g}"
@@ -49,6 +59,18 @@ def duration(milliseconds: float | None) -> str:
 def count(value: float | None) -> str:
     """A whole number, with thousands separated."""
     return MISSING if value is None or math.isnan(value) else f"{value:,.0f}"
+
+
+def counted(several: int, what: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{several:,} {what}{'' if several == 1 else 's'}"
+
+
+def dollars(value: float | None) -> str:
+    """An amount in US dollars: to the cent from one dollar on, below it with three significant digits."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.3g}"
 
 
 def rate(value: float | None, unit: str) -> str:

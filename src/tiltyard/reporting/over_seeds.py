@@ -11,7 +11,7 @@ from statistics import stdev
 from typing import TYPE_CHECKING
 
 from tiltyard.reporting.arms import Line, by_line
-from tiltyard.reporting.per_axis import clusters_of, mean_scores, seed_of
+from tiltyard.reporting.per_axis import clusters_of, mean_scores, seed_of, seed_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def over_seeds(evidence: "Evidence", axes: Sequence[str]) -> list[OverSeeds]:
             frames[seed_of(run)].append(evidence.rows[run.run_id])
         if len(frames) < 2:
             continue
-        scores = {seed: mean_scores(group) for seed, group in sorted(frames.items(), key=_by_number)}
+        scores = {seed: mean_scores(frames[seed]) for seed in sorted(frames, key=seed_order)}
         means = {seed: sum(of_seed.values()) / len(of_seed) for seed, of_seed in scores.items()}
         clusters = clusters_of([frame for group in frames.values() for frame in group])
         try:
@@ -63,8 +63,3 @@ def over_seeds(evidence: "Evidence", axes: Sequence[str]) -> list[OverSeeds]:
         except UnpairedError:
             found.append(OverSeeds(line, means, None, "its seeds drew different examples"))
     return found
-
-
-def _by_number(item: "tuple[str, list[pd.DataFrame]]") -> tuple[int, str]:
-    seed = item[0]
-    return (int(seed), seed) if seed.isdecimal() else (-1, seed)

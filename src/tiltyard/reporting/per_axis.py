@@ -7,17 +7,19 @@
 'no run with optimizer=none has the same task, model and seed'
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tiltyard.reporting import numbers
 from tiltyard.reporting.arms import Line, Reference, by_line
+from tiltyard.reporting.pairing import scores_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tiltyard.evaluation.paired import Difference
+    from tiltyard.evaluation.power import Detectable
     from tiltyard.reporting.reading import Evidence
     from tiltyard.tracking.reader import TrackedRun
 
@@ -39,10 +41,10 @@ class Compared:
     difference: "Difference"
     p_adjusted: float
     """Adjusted by Holm's method for all comparisons of the report."""
-    seeds: int
-    """How many seeds both arms have; each example counts with the mean of its scores over them."""
+    by_seed: Mapping[str, float]
+    """The mean difference of each seed that both arms have; over them, an example counts with its mean."""
     remark: str
-    """What a reader must know before calling the arms equal; empty where the test tells them apart."""
+    """What a reader must know: how little the examples could show, and whether seeds disagree."""
 
     @property
     def verdict(self) -> str:
@@ -103,16 +105,15 @@ def per_axis(evidence: "Evidence", axes: Sequence[str], reference: Reference | N
         axes: What tells lines apart; the reference's column is among them.
         reference: The arm that others are compared with.
     """
-    from tiltyard.evaluation.paired import compare, holm
+    from tiltyard.evaluation.paired import check_paired, compare, holm
     from tiltyard.evaluation.power import detectable
 
     if reference is None:
         return PerAxis(None, [], [])
     lines = by_line(evidence.runs, axes)
     place = axes.index(reference.column)
-    found: list[tuple[Line, Difference, int, str]] = []
+    found: list[tuple[Line, Difference, dict[str, float], Detectable]] = []
     refused: list[Refused] = []
-    details = []
     for line, runs in lines.items():
         counterpart = (*line[:place], reference.shown, *line[place + 1 :])
         if line == counterpart:
@@ -129,16 +130,18 @@ def per_axis(evidence: "Evidence", axes: Sequence[str], reference: Reference | N
         before = mean_scores([evidence.rows[run.run_id] for run in theirs])
         clusters = clusters_of(frames)
         try:
+            check_paired(after, before, "this arm", str(reference))
+            _refuse_other_content(ours, theirs, evidence)
             difference = compare(after, before, clusters=clusters)
         except ValueError as error:  # UnpairedError says how the examples differ
             refused.append(Refused(line, str(error)))
             continue
-        found.append((line, difference, len({seed_of(run) for run in ours}), ""))
-        details.append(detectable(after, before, clusters=clusters))
+        could = detectable(after, before, clusters=clusters)
+        found.append((line, difference, _by_seed(ours, theirs, evidence), could))
     adjusted = holm([difference.p for _, difference, _, _ in found])
     compared = [
-        Compared(line, difference, p, seeds, detail.remark(p))
-        for (line, difference, seeds, _), p, detail in zip(found, adjusted, details, strict=True)
+        Compared(line, difference, p, by_seed, "; ".join(_remarks(could.remark(p), by_seed)))
+        for (line, difference, by_seed, could), p in zip(found, adjusted, strict=True)
     ]
     return PerAxis(reference, compared, refused)
 
@@ -160,13 +163,70 @@ def _of_shared_seeds(
     return [run for run in ours if seed_of(run) in shared], [run for run in theirs if seed_of(run) in shared]
 
 
+def _refuse_other_content(
+    ours: "Sequence[TrackedRun]", theirs: "Sequence[TrackedRun]", evidence: "Evidence"
+) -> None:
+    """Refuse arms of which one seed was asked other examples, or the same ids with another content.
+
+    Raises:
+        UnpairedError: They are such.
+    """
+    from tiltyard.evaluation.paired import UnpairedError
+
+    asked, before = _asked(ours, evidence), _asked(theirs, evidence)
+    if others := [key for key in asked if key not in before] or [key for key in before if key not in asked]:
+        seed, sample = others[0]
+        raise UnpairedError(f"the arms were asked other examples with seed {seed}, such as {sample!r}")
+    if edited := [sample for (seed, sample), content in asked.items() if content != before[seed, sample]]:
+        several = len(set(edited))
+        raise UnpairedError(
+            f"{several} of their examples differ in question, context or gold, such as {edited[0]!r}"
+        )
+
+
+def _asked(runs: "Sequence[TrackedRun]", evidence: "Evidence") -> dict[tuple[str, str], set[str]]:
+    """What each seed was asked, by seed and sample id."""
+    asked: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        rows = evidence.rows[run.run_id]
+        for sample, content in zip(rows["sample_id"], rows["question"], strict=True):
+            asked.setdefault((seed_of(run), str(sample)), set()).add(content)
+    return asked
+
+
+def _by_seed(
+    ours: "Sequence[TrackedRun]", theirs: "Sequence[TrackedRun]", evidence: "Evidence"
+) -> dict[str, float]:
+    """The mean difference of each seed."""
+
+    def means(runs: "Sequence[TrackedRun]", seed: str) -> dict[str, float]:
+        return mean_scores([evidence.rows[run.run_id] for run in runs if seed_of(run) == seed])
+
+    found = {}
+    for seed in dict.fromkeys(map(seed_of, ours)):
+        after, before = means(ours, seed), means(theirs, seed)
+        found[seed] = sum(after[sample] - before[sample] for sample in after) / len(after)
+    return dict(sorted(found.items(), key=lambda item: seed_order(item[0])))
+
+
+def _remarks(of_power: str, by_seed: Mapping[str, float]) -> Iterator[str]:
+    if of_power:
+        yield of_power
+    if min(by_seed.values()) < 0 < max(by_seed.values()):
+        yield "its seeds disagree"
+
+
+def seed_order(seed: str) -> tuple[int, str]:
+    """What seeds are sorted by: numbers by their value."""
+    return (int(seed), seed) if seed.isdecimal() else (-1, seed)
+
+
 def mean_scores(frames: "Sequence[pd.DataFrame]") -> dict[str, float]:
     """The mean score of each example over all rows that it has."""
     import pandas as pd
 
     rows = pd.concat([frame[["sample_id", "score"]] for frame in frames], ignore_index=True)
-    means = rows.groupby("sample_id", sort=False)["score"].mean()
-    return {str(sample): min(1.0, max(0.0, float(score))) for sample, score in means.items()}
+    return {sample: min(1.0, max(0.0, score)) for sample, score in scores_of(rows).items()}  # rounding
 
 
 def clusters_of(frames: "Sequence[pd.DataFrame]") -> Mapping[str, Hashable]:

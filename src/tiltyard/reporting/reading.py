@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tiltyard.errors import InputError
+from tiltyard.redaction import redact
 from tiltyard.reporting.comparison import latest
 from tiltyard.reporting.markdown import shorten
+from tiltyard.reporting.numbers import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +29,8 @@ AT_ONCE = 8
 """Runs that are read at the same time; a server answers several questions while one waits."""
 LONGEST_TEXT = {"question": 600, "gold": 400, "pred": 400, "error": 300}
 """Characters that are kept of a row's texts: a report shows no more."""
+HISTORY_FILE = "playbook_history.jsonl"
+"""The artifact in which a run keeps all that happened to its playbook."""
 LEARNING = (
     "epoch.score",
     "optimizer.validation.score",
@@ -67,9 +71,11 @@ class Evidence:
     rows: "Mapping[str, pd.DataFrame]"
     """The rows of each, by run id: answers are shortened, question and context are digests."""
     questions: Mapping[str, Question]
-    """What was asked, by the digest that stands in a row's ``question``."""
+    """What was asked, by the digest that stands in a row's ``question``: of all that the example says."""
     curves: Mapping[str, Mapping[str, Curve]]
     """The curves of each run, by run id and metric; those with a single step are left out."""
+    growth: Mapping[str, Mapping[str, Curve]]
+    """The size of the playbook after each step, by run id and what is measured, where a run kept it."""
     configs: Mapping[str, str]
     """The resolved config of each run, by run id, where it has one."""
     failed: "list[TrackedRun]"
@@ -95,18 +101,25 @@ def read(selected: "Selected", *, source: str) -> Evidence:
     questions: dict[str, Question] = {}
     for run in runs:
         rows[run.run_id] = _lean(rows[run.run_id], questions)
+    growth = dict(zip((run.run_id for run in runs), _side_by_side(_growth_or_reason, runs), strict=True))
     return Evidence(
         runs,
         rows,
         questions,
         curves=dict(zip((run.run_id for run in runs), _side_by_side(_curves, runs), strict=True)),
+        growth={run_id: curves for run_id, curves in growth.items() if not isinstance(curves, str)},
         configs={
-            run.run_id: text
+            run.run_id: redact(text)
             for run, text in zip(runs, _side_by_side(lambda run: run.text("config.yaml"), runs), strict=True)
             if text is not None
         },
         failed=selected.failed,
-        remarks=[*_repetitions(len(selected.finished), len(distinct)), *left_out],
+        remarks=[
+            *_repetitions(len(selected.finished), len(distinct)),
+            *_unended(len(selected.unended)),
+            *left_out,
+            *(reason for reason in growth.values() if isinstance(reason, str)),
+        ],
         source=source,
     )
 
@@ -134,8 +147,10 @@ def _rows_or_reason(run: "TrackedRun") -> "pd.DataFrame | str":
 def _lean(rows: "pd.DataFrame", questions: dict[str, Question]) -> "pd.DataFrame":
     """The rows without what repeats from run to run: five hundred runs share their questions."""
     asked = [
-        _digest(f"{sample}\n{text}\n{context}")
-        for sample, text, context in zip(rows["sample_id"], rows["question"], rows["context"], strict=True)
+        _digest("\n".join(map(str, content)))
+        for content in zip(
+            *(rows[name] for name in ("sample_id", "question", "context", "gold")), strict=True
+        )
     ]
     for digest, text, gold in zip(asked, rows["question"], rows["gold"], strict=True):
         if digest not in questions:
@@ -158,6 +173,26 @@ def _curves(run: "TrackedRun") -> dict[str, Curve]:
     names = [*LEARNING, *(name for group in GROWTH.values() for name in group)]
     curves = {name: run.curve(name) for name in names if name in run.metrics}
     return {name: curve for name, curve in curves.items() if len(curve) > 1}
+
+
+def _growth_or_reason(run: "TrackedRun") -> dict[str, Curve] | str:
+    """The playbook's size by step, empty without a history; what is wrong with a damaged one."""
+    if not any(name.startswith("optimizer.") for name in run.metrics):
+        return {}  # a server need not be asked
+    text = run.text(HISTORY_FILE)
+    if text is None:
+        return {}
+    from tiltyard.reporting.playbook_growth import growth
+
+    try:
+        return growth(text)
+    except InputError as error:
+        return f"the growth of the playbook of {run.name} ({run.run_id}) by step is left out: {error.what}"
+
+
+def _unended(several: int) -> list[str]:
+    what = f"{counted(several, 'run')} {'has' if several == 1 else 'have'} not ended"
+    return [f"{what}, or the process was killed: what was found so far is left out"] if several else []
 
 
 def _repetitions(found: int, distinct: int) -> list[str]:

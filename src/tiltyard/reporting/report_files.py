@@ -13,7 +13,7 @@ from tiltyard.reporting import comparison, numbers
 from tiltyard.reporting.arms import arm
 from tiltyard.reporting.drawing import Drawn, figures_of
 from tiltyard.reporting.figures import save
-from tiltyard.reporting.html import sections
+from tiltyard.reporting.html import compared, of_runs
 from tiltyard.reporting.html.document import at_a_glance, document, facts
 from tiltyard.reporting.markdown import Column, code_block, escape, shorten, table
 
@@ -55,7 +55,7 @@ def write_report(analysis: "Analysis", folder: Path, *, command: str) -> list[Pa
 def _markdown(analysis: "Analysis", drawn: Sequence[Drawn], command: str) -> Iterator[str]:
     told = facts(analysis)
     yield "# Tiltyard report"
-    yield f"{told['runs']} runs from {escape(told['from'])}, started {told['started']}."
+    yield f"{told['runs']}; from {escape(told['from'])}; started {told['started']}."
     yield "\n".join(f"- {escape(sentence)}." for sentence in at_a_glance(analysis))
     if analysis.remarks:
         yield "\n".join(f"- {escape(remark)}" for remark in analysis.remarks)
@@ -65,11 +65,11 @@ def _markdown(analysis: "Analysis", drawn: Sequence[Drawn], command: str) -> Ite
         "Latencies are per example, without those that a response cache answered."
     )
     for heading, said in (
-        (f"Comparisons with {analysis.comparisons.reference}", sections.comparisons(analysis)),
-        ("Not compared", sections.refusals(analysis)),
-        ("Spread over seeds", sections.seeds(analysis)),
-        ("Runs that did not finish", sections.failed_runs(analysis)),
-        ("Failed examples", sections.failed_examples(analysis)),
+        (f"Comparisons with {analysis.comparisons.reference}", compared.comparisons(analysis)),
+        ("Not compared", compared.refusals(analysis)),
+        ("Spread over seeds", compared.seeds(analysis)),
+        ("Runs that did not finish", of_runs.failed_runs(analysis)),
+        ("Failed examples", of_runs.failed_examples(analysis)),
     ):
         if said is not None:
             yield f"## {escape(heading)}"

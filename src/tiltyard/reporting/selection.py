@@ -8,10 +8,11 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tiltyard.errors import InputError
+from tiltyard.redaction import redact
 
 if TYPE_CHECKING:
     from tiltyard.tracking.reader import TrackedRun
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 TAG = "tiltyard."
 """How the names of Tiltyard's own tags begin; ``--tag`` takes them without it too."""
-ENDED = ("FINISHED", "FAILED", "KILLED")
+STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Selected:
     """At least one."""
     failed: "list[TrackedRun]"
     """Those that ended otherwise and were not repeated with success."""
+    unended: "list[TrackedRun]" = field(default_factory=list)
+    """Those that still run, or whose process was killed, and that were not repeated with success."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,22 +72,26 @@ def select(chosen: argparse.Namespace) -> Selected:
     """
     from tiltyard.tracking.reader import runs
 
-    ended = runs(
-        tracking_at(chosen.tracking), experiment=chosen.experiment, statuses=ENDED, filter=chosen.filter
+    tracked = runs(
+        tracking_at(chosen.tracking), experiment=chosen.experiment, statuses=STATUSES, filter=chosen.filter
     )
-    if not any(run.status == "FINISHED" for run in ended):
+    if not any(run.status == "FINISHED" for run in tracked):
         among = f' that --filter "{chosen.filter}" finds' if chosen.filter else ""
         raise InputError(
             f"no finished run in experiment '{chosen.experiment}' of {chosen.tracking}{among}",
             "loosen the filter" if chosen.filter else "run one first: tiltyard",
         )
-    narrowed = _narrowed(ended, chosen)
+    narrowed = _narrowed(tracked, chosen)
     finished = [run for run in narrowed if run.status == "FINISHED"]
     if not finished:
         raise InputError("no finished run fits all of these options together", "leave one option out")
     succeeded = {run.fingerprint for run in finished if run.fingerprint}
-    failed = [run for run in narrowed if run.status != "FINISHED" and run.fingerprint not in succeeded]
-    return Selected(finished, failed)
+    others = [run for run in narrowed if run.status != "FINISHED" and run.fingerprint not in succeeded]
+    return Selected(
+        finished,
+        failed=[run for run in others if run.status != "RUNNING"],
+        unended=[run for run in others if run.status == "RUNNING"],
+    )
 
 
 def tracking_at(place: str) -> "Tracking":
@@ -108,9 +115,9 @@ def _narrowed(tracked: "list[TrackedRun]", chosen: argparse.Namespace) -> "list[
     finished = [run for run in tracked if run.status == "FINISHED"]
     if chosen.sweep:
         sweeps = list(dict.fromkeys(run.sweep for run in finished if run.sweep))  # oldest first
-        wanted = sweeps[-1] if chosen.sweep == LATEST and sweeps else chosen.sweep
+        wanted = _latest(tracked) if chosen.sweep == LATEST else chosen.sweep
         if wanted not in sweeps:
-            raise InputError(f"no finished run of sweep '{chosen.sweep}'", there_are("sweeps", sweeps[::-1]))
+            raise InputError(f"no finished run of sweep '{wanted}'", there_are("sweeps", sweeps[::-1]))
         tracked = [run for run in tracked if run.sweep == wanted]
     for axis in ("task", "model"):
         names = _names(getattr(chosen, axis))
@@ -133,6 +140,12 @@ def _narrowed(tracked: "list[TrackedRun]", chosen: argparse.Namespace) -> "list[
     return tracked
 
 
+def _latest(tracked: "Sequence[TrackedRun]") -> str:
+    """The sweep that started last, even if none of its runs finished: an older one is not what is meant."""
+    sweeps = list(dict.fromkeys(run.sweep for run in tracked if run.sweep))  # by their first run
+    return sweeps[-1] if sweeps else LATEST
+
+
 def _tag(run: "TrackedRun", key: str) -> str | None:
     return run.tags.get(key, run.tags.get(TAG + key))
 
@@ -153,6 +166,5 @@ def described(chosen: argparse.Namespace, finished: "Sequence[TrackedRun]") -> s
     options = [f"{axis} {getattr(chosen, axis)}" for axis in ("task", "model") if getattr(chosen, axis)]
     tags = [f"tag {tag}" for tag in chosen.tag]
     by_filter = [f"filter {chosen.filter}"] if chosen.filter else []
-    return ", ".join(
-        [f"experiment {chosen.experiment} of {chosen.tracking}", *sweep, *options, *tags, *by_filter]
-    )
+    store = f"experiment {chosen.experiment} of {chosen.tracking}"
+    return redact(", ".join([store, *sweep, *options, *tags, *by_filter]))  # an address may hold a password

@@ -20,7 +20,7 @@ from tiltyard.reporting.against_baseline import TESTS
 from tiltyard.reporting.console import Field, grid, show, table, text
 from tiltyard.reporting.markdown import Column, escape, shorten
 from tiltyard.reporting.markdown import table as markdown_table
-from tiltyard.reporting.numbers import MISSING, count, duration, figure, scored
+from tiltyard.reporting.numbers import MISSING, count, duration, figure, scored, signed
 from tiltyard.reporting.one_run import OneRun
 from tiltyard.reporting.side_by_side import KINDS, Changed, Differing, Flip, SideBySide
 from tiltyard.reporting.terminal import shown_path
@@ -162,12 +162,8 @@ def _scored(run: OneRun) -> str:
 def _difference(difference: Difference) -> str:
     test = TESTS.get(difference.test, difference.test)
     p = f"p={difference.p:.3f}" if difference.p >= 0.001 else "p<0.001"
-    low, high = _signed(difference.low), _signed(difference.high)
-    return f"{_signed(difference.mean)} [{low}, {high}], {p} by {test}, {count(difference.examples)} examples"
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 3) + 0.0:+.3f}"  # adding 0 turns -0.0 into 0.0
+    low, high = signed(difference.low), signed(difference.high)
+    return f"{signed(difference.mean)} [{low}, {high}], {p} by {test}, {count(difference.examples)} examples"
 
 
 def _tables(found: SideBySide, limit: int) -> Iterator[tuple[str, list[Column], _Rows, str]]:

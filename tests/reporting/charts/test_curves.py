@@ -1,5 +1,5 @@
 from tiltyard.reporting.charts.curves import MOST_CURVES, curves_figure, trace
-from tiltyard.reporting.figures import STYLES, styles_of
+from tiltyard.reporting.figures import STYLES, style_of, styles_of
 
 LINE = ("t", "m", "ace")
 
@@ -25,3 +25,17 @@ def test_too_many_curves_are_cut_and_said() -> None:
     figure = curves_figure(traces, "score", styles_of(["ace"]), of_scores=True)
     assert len(figure.axes[0].lines) == MOST_CURVES
     assert f"the first {MOST_CURVES} curves" in figure.get_supxlabel()
+
+
+def test_a_label_is_no_formula() -> None:
+    mode = "k$^{$2"  # as a formula it cannot be drawn
+    figure = curves_figure(
+        [trace(("t", "m", mode), "test", [[(0, 0.1), (1, 0.2)]])], "score", styles_of([mode]), of_scores=True
+    )
+    figure.draw_without_rendering()
+    assert figure.get_supxlabel() == f"epoch or step of {mode}"
+
+
+def test_a_colour_that_comes_again_has_another_marker() -> None:
+    styles = [style_of(place) for place in range(3 * len(STYLES))]
+    assert len(set(styles)) == len(styles)

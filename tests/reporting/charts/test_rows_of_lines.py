@@ -10,7 +10,9 @@ STYLES = styles_of(["ace"])
 
 def test_only_what_is_told_apart_is_filled() -> None:
     difference = compare({str(n): 1.0 for n in range(9)}, {str(n): 0.0 for n in range(9)})
-    compared = [Compared(("t", m, "ace"), difference, p, 1, "") for m, p in (("m", 0.001), ("n", 0.2))]
+    compared = [
+        Compared(("t", m, "ace"), difference, p, {"0": 1.0}, "") for m, p in (("m", 0.001), ("n", 0.2))
+    ]
     [panel] = difference_figure(compared, "optimizer=none", STYLES).axes
     faces = [line.get_markerfacecolor() for line in panel.lines if line.get_marker() == STYLES["ace"][1]]
     assert faces == [STYLES["ace"][0], "white"]

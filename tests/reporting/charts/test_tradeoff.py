@@ -4,7 +4,12 @@ from hypothesis import strategies as st
 from tiltyard.reporting.charts.tradeoff import Point, pareto_front, tradeoff_figure
 from tiltyard.reporting.figures import milliseconds, styles_of
 
-PLACES = st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0, 1)), min_size=1, max_size=12)
+# Few different values, so that points coincide.
+PLACES = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.5, 1.0, 70.0]), st.sampled_from([0.0, 0.25, 1.0])),
+    min_size=1,
+    max_size=12,
+)
 
 
 def points(places: list[tuple[float, float]]) -> list[Point]:
@@ -20,8 +25,8 @@ def test_the_front_is_what_nothing_beats(places: list[tuple[float, float]]) -> N
     given_points = points(places)
     front = pareto_front(given_points)
     assert not any(beats(one, member) for one in given_points for member in front)
-    unbeaten = {(p.x, p.score) for p in given_points if not any(beats(one, p) for one in given_points)}
-    assert {(member.x, member.score) for member in front} == unbeaten
+    unbeaten = {p.line for p in given_points if not any(beats(one, p) for one in given_points)}
+    assert {member.line for member in front} == unbeaten
 
 
 def test_points_of_the_front_are_named() -> None:
@@ -31,3 +36,10 @@ def test_points_of_the_front_are_named() -> None:
     assert {"m0", "m1"} <= {text.get_text() for text in panel.texts}
     assert panel.get_xscale() == "log"
     assert panel.get_title(loc="left") == "t"
+
+
+def test_what_takes_nothing_is_drawn() -> None:
+    [panel] = tradeoff_figure(
+        points([(0.0, 0.2), (1.0, 0.4), (90.0, 0.9)]), "cost", milliseconds, {"ace": ("#0072B2", "s")}
+    ).axes
+    assert panel.get_xscale() == "linear"  # a logarithmic axis would leave 0 out

@@ -2,6 +2,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from tiltyard.optimizers.playbook.operations import Add
+from tiltyard.optimizers.playbook.playbook import Playbook
 from tiltyard.reporting.analysis import analyse
 from tiltyard.reporting.drawing import figures_of
 from tiltyard.reporting.html.document import at_a_glance, document
@@ -81,7 +83,7 @@ def test_commands_and_configs_are_there(track: Track, evidence_of: EvidenceOf) -
 def test_failed_runs_are_told(track: Track, evidence_of: EvidenceOf) -> None:
     failed = replace(track(ALL, mode="ace", tags={"tiltyard.error": "no weights"}), status="FAILED")
     told = text(page(evidence_of(track(SCORES), failed=(failed,))))
-    assert "1, and 1 that did not finish" in told
+    assert "1 run, and 1 that did not finish" in told
     assert "FAILED no weights" in told
 
 
@@ -91,7 +93,7 @@ def test_at_a_glance(track: Track, evidence_of: EvidenceOf) -> None:
         track(none, context=""), track(ALL, mode="ace", context=""), track(none, mode="gepa", context="")
     )
     best, compared = at_a_glance(analyse(evidence))
-    assert best.startswith("tatqa_tiny: the best of 3 arms is lexical · ace with 1.000 [")
+    assert re.match(r"tatqa_tiny: the highest score of 3 arms is 1\.000 \[.*\] of lexical · ace$", best)
     assert compared == (
         "2 comparisons with optimizer=none: 1 better, 0 worse, 1 not told apart "
         "(p < 0.05 after Holm's adjustment)"
@@ -101,3 +103,44 @@ def test_at_a_glance(track: Track, evidence_of: EvidenceOf) -> None:
 def test_equal_runs_give_equal_pages(track: Track, evidence_of: EvidenceOf) -> None:
     runs = [track(SCORES), track(ALL, mode="ace")]
     assert page(evidence_of(*runs)) == page(evidence_of(*runs))
+
+
+def test_intervals_are_sorted_as_numbers(track: Track, evidence_of: EvidenceOf) -> None:
+    html = page(evidence_of(track(SCORES, context=""), track(ALL, mode="ace", context="")))
+    headings = re.findall(r'<th[^>]*data-number="(\w+)"[^>]*><button type="button">95% interval', html)
+    assert headings == ["yes", "yes"]
+
+
+def test_secrets_are_masked(track: Track, evidence_of: EvidenceOf) -> None:
+    key = "sk-abcdefghijklmnop1234"
+    run = track(SCORES, tags={"tiltyard.command": f"tiltyard model.key={key}"}, config=f"key: {key}\n")
+    html = page(evidence_of(run))
+    assert key not in html
+    assert "model.key=***" in html
+
+
+def test_arms_of_other_examples_are_told(track: Track, evidence_of: EvidenceOf) -> None:
+    analysis = analyse(evidence_of(track(SCORES), track({"0": 1.0}, mode="ace")))
+    assert any("different examples (1 to 10 each)" in remark for remark in analysis.remarks)
+
+
+def test_the_growth_of_a_playbook_is_drawn_by_step(track: Track, evidence_of: EvidenceOf) -> None:
+    playbook = Playbook()
+    for step in (0, 2):
+        playbook.apply(Add("general", f"Rule {step}."), step=step)
+    metrics = {"optimizer.seconds": 2.0}
+    files = {"playbook_history.jsonl": playbook.history.dumps()}
+    drawn = {
+        one.name: one
+        for one in figures_of(analyse(evidence_of(track(SCORES, mode="ace", files=files, metrics=metrics))))
+    }
+    [line] = drawn["playbook_entries_by_step"].figure.axes[0].lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 1, 2, 3], [0.0, 1.0, 1.0, 2.0])
+
+
+def test_a_damaged_history_is_told_and_left_out(track: Track, evidence_of: EvidenceOf) -> None:
+    metrics = {"optimizer.seconds": 2.0}
+    evidence = evidence_of(track(SCORES, files={"playbook_history.jsonl": "no event"}, metrics=metrics))
+    [remark] = evidence.remarks
+    assert "by step is left out" in remark
+    assert list(evidence.growth.values()) == []

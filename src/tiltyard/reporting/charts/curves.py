@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.reporting.arms import Line, short_names
 from tiltyard.reporting.charts.canvas import Styles, by_task, grid, legend, panels_figure, title
-from tiltyard.reporting.figures import PANELS_PER_ROW, STYLES, shorten
+from tiltyard.reporting.figures import PANELS_PER_ROW, shorten, style_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,9 @@ def trace(line: Line, what: str, curves: "Sequence[Curve]") -> Trace:
     )
 
 
-def curves_figure(traces: Sequence[Trace], label: str, styles: Styles, *, of_scores: bool) -> "Figure":
+def curves_figure(
+    traces: Sequence[Trace], label: str, styles: Styles, *, of_scores: bool, steps: str = "epoch or step"
+) -> "Figure":
     """Curves over the steps of an optimizer, a panel per task, with bands over seeds.
 
     Args:
@@ -58,6 +60,7 @@ def curves_figure(traces: Sequence[Trace], label: str, styles: Styles, *, of_sco
         label: What the vertical axis measures.
         styles: Those of the modes.
         of_scores: Whether that is a score, from 0 to 1.
+        steps: What the horizontal axis counts.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -93,9 +96,11 @@ def curves_figure(traces: Sequence[Trace], label: str, styles: Styles, *, of_sco
         panel.set_ylabel(label, fontsize=9)
     cut = any(len(own) > MOST_CURVES for own in tasks.values())
     modes = {one.line[2] for one in traces}
-    of_what = f"epoch or step of {modes.pop()}" if len(modes) == 1 else "epoch or step"
+    of_what = f"{steps} of {modes.pop()}" if len(modes) == 1 else steps
     figure.supxlabel(
-        of_what + (f" (the first {MOST_CURVES} curves of a task)" if cut else ""), fontsize=9
+        of_what + (f" (the first {MOST_CURVES} curves of a task)" if cut else ""),
+        fontsize=9,
+        parse_math=False,
     )
     _curve_legend(figure, traces, names, own_styles, strokes)
     return figure
@@ -109,7 +114,7 @@ def _styles(
     modes = {names[one.line]: one.line[2] for one in traces}
     if len(set(modes.values())) == len(arms):
         return {name: of_modes[mode] for name, mode in modes.items()}
-    return {name: STYLES[place % len(STYLES)] for place, name in enumerate(arms)}
+    return {name: style_of(place) for place, name in enumerate(arms)}
 
 
 def _curve_legend(

@@ -47,8 +47,7 @@ def difference_figure(compared: "Sequence[Compared]", reference: str, styles: St
             markeredgecolor=colour,
             markeredgewidth=1.3,
         )
-        p = "p < 0.001" if one.p_adjusted < 0.001 else f"p = {one.p_adjusted:.3f}"
-        beside(panel, place, f"{difference.mean:+.2f}   {p}")
+        beside(panel, place, f"{difference.mean:+.2f}   {numbers.p_value(one.p_adjusted)}")
         if place and shown[place - 1].line[0] != one.line[0]:
             panel.axhline(place - 0.5, color=RULE, linewidth=0.8)
     reach = max(max(abs(one.difference.low), abs(one.difference.high)) for one in shown)

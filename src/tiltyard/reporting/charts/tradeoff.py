@@ -43,7 +43,8 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
     """The points that no other point beats in one respect without losing in the other, cheapest first."""
     front: list[Point] = []
     for point in sorted(points, key=lambda point: (point.x, -point.score)):
-        if not front or point.score > front[-1].score:
+        ties = front and (point.x, point.score) == (front[-1].x, front[-1].score)
+        if not front or ties or point.score > front[-1].score:
             front.append(point)
     return front
 
@@ -51,7 +52,7 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 def tradeoff_figure(
     points: Sequence[Point], takes: str, tick: Callable[[float, float | None], str], styles: Styles
 ) -> "Figure":
-    """Scores against what they take, a panel per task, the Pareto front as steps.
+    """Scores against what they take, a panel per task; the Pareto front is large, and joined by steps.
 
     Args:
         points: At least one; lines of one task are on one panel.
@@ -66,8 +67,8 @@ def tradeoff_figure(
     for panel, (task, own) in zip(panels, tasks.items(), strict=True):
         title(panel, task)
         front = pareto_front(own)
-        values = [point.x for point in own if point.x > 0]
-        if values and max(values) > 8 * min(values):
+        values = [point.x for point in own]
+        if min(values) > 0 and max(values) > 8 * min(values):  # a logarithmic axis has no place for 0
             panel.set_xscale("log")
         else:
             panel.xaxis.set_major_locator(MaxNLocator(4))
@@ -99,7 +100,7 @@ def tradeoff_figure(
         panel.xaxis.set_minor_formatter(lambda value, position: "")
     for panel in panels[::PANELS_PER_ROW]:
         panel.set_ylabel("score", fontsize=9)
-    figure.supxlabel(f"{takes}\ndashed: the Pareto front; nothing is better and takes less", fontsize=9)
+    figure.supxlabel(f"{takes}\nlarge marks, joined by the dashed line: the Pareto front", fontsize=9)
     mode_legend(figure, styles, [point.line[2] for point in points])
     figure.draw_without_rendering()
     for panel, own in zip(panels, tasks.values(), strict=True):

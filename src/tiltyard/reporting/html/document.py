@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.reporting import numbers
 from tiltyard.reporting.arms import arm
-from tiltyard.reporting.html import sections
+from tiltyard.reporting.html import compared, of_runs
+from tiltyard.reporting.html.leaderboard import leaderboard
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tiltyard.reporting.drawing import Drawn
 
 TITLE = "Tiltyard report"
+MOST_TASKS = 8
+"""Tasks that the findings in a few sentences tell of."""
 
 
 def document(analysis: "Analysis", drawn: "Sequence[Drawn]", *, command: str) -> str:
@@ -54,17 +57,18 @@ def document(analysis: "Analysis", drawn: "Sequence[Drawn]", *, command: str) ->
         },
         picture=_picture,
         reference=analysis.comparisons.reference,
-        leaderboard=sections.leaderboard(analysis),
-        matrix=sections.matrix(analysis),
-        comparisons=sections.comparisons(analysis),
-        refusals=sections.refusals(analysis),
-        seeds=sections.seeds(analysis),
+        leaderboard=leaderboard(analysis),
+        matrix=compared.matrix(analysis),
+        comparisons=compared.comparisons(analysis),
+        refusals=compared.refusals(analysis),
+        seeds=compared.seeds(analysis),
         disagreements=analysis.disagreements,
-        failed_runs=sections.failed_runs(analysis),
-        failed_examples=sections.failed_examples(analysis),
-        reproduction=sections.reproduction(analysis),
+        failed_runs=of_runs.failed_runs(analysis),
+        failed_examples=of_runs.failed_examples(analysis),
+        reproduction=of_runs.reproduction(analysis),
         arm=arm,
         fraction=numbers.fraction,
+        counted=numbers.counted,
     )
     return page.lstrip()  # the template begins with its macros
 
@@ -73,9 +77,10 @@ def facts(analysis: "Analysis") -> dict[str, str]:
     """Where the runs are from, for the heading."""
     runs = analysis.evidence.runs
     times = sorted(f"{run.started:%Y-%m-%d %H:%M}" for run in runs)
-    failed = f", and {len(analysis.failed_runs)} that did not finish" if analysis.failed_runs else ""
+    failed = analysis.failed_runs
     return {
-        "runs": f"{len(runs)}{failed}",
+        "runs": numbers.counted(len(runs), "run")
+        + (f", and {len(failed)} that did not finish" if failed else ""),
         "from": analysis.evidence.source,
         "started": (times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}") + " UTC",
         "sweeps": _tally(run.sweep for run in runs),
@@ -91,7 +96,7 @@ def _tally(values: Any, limit: int = 5) -> str:
     counts = Counter(value for value in values if value)
     if len(counts) < 2:
         return next(iter(counts), numbers.MISSING)
-    told = [f"{value} ({count} runs)" for value, count in counts.most_common(limit)]
+    told = [f"{value} ({numbers.counted(count, 'run')})" for value, count in counts.most_common(limit)]
     return ", ".join([*told, *([f"{len(counts) - limit} more"] if len(counts) > limit else [])])
 
 
@@ -99,28 +104,32 @@ def at_a_glance(analysis: "Analysis") -> list[str]:
     """The findings in a few sentences, without a full stop."""
     sentences = []
     summary = analysis.summary
-    for task, rows in list(summary.groupby("task", sort=False))[:8]:
+    tasks = list(summary.groupby("task", sort=False))
+    for task, rows in tasks[:MOST_TASKS]:
         best = rows.sort_values("score", ascending=False, kind="stable").iloc[0]
         ties = int((rows["score"] == best["score"]).sum()) - 1
-        also = f", as {ties} other arm{'s' if ties > 1 else ''}" if ties else ""
+        also = f", as {numbers.counted(ties, 'other arm')}" if ties else ""
         name = arm(tuple(str(best[axis]) for axis in analysis.axes))
+        scored = numbers.scored(best["score"], best["low"], best["high"])
         sentences.append(
-            f"{task}: the best of {len(rows)} arms is {name} with "
-            f"{numbers.scored(best['score'], best['low'], best['high'])}{also}"
+            f"{task}: the highest score of {len(rows)} arms is {scored} of {name}{also}"
+            if len(rows) > 1
+            else f"{task}: {name} has {scored}"
         )
-    compared = analysis.comparisons.compared
-    if compared:
-        verdicts = Counter(one.verdict for one in compared)
+    if len(tasks) > MOST_TASKS:
+        sentences.append(f"{numbers.counted(len(tasks) - MOST_TASKS, 'more task')} in the leaderboard")
+    found = analysis.comparisons.compared
+    if found:
+        verdicts = Counter(one.verdict for one in found)
         told = ", ".join(
             f"{verdicts[verdict]} {verdict}" for verdict in ("better", "worse", "not told apart")
         )
         sentences.append(
-            f"{len(compared)} comparison{'s' if len(compared) > 1 else ''} with "
+            f"{numbers.counted(len(found), 'comparison')} with "
             f"{analysis.comparisons.reference}: {told} (p < 0.05 after Holm's adjustment)"
         )
     if analysis.comparisons.refused:
-        refused = len(analysis.comparisons.refused)
-        sentences.append(f"{refused} arm{'s' if refused > 1 else ''} could not be compared")
+        sentences.append(f"{numbers.counted(len(analysis.comparisons.refused), 'arm')} could not be compared")
     return sentences
 
 

@@ -18,7 +18,8 @@ for (const box of document.querySelectorAll(".table")) {
       row.hidden = !fits;
       shown += fits;
     }
-    count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+    const all = rows.length === 1 ? "1 row" : `${rows.length} rows`;
+    count.textContent = shown === rows.length ? all : `${shown} of ${all}`;
   }
 
   function sort(heading) {
@@ -41,3 +42,13 @@ for (const box of document.querySelectorAll(".table")) {
   for (const one of choices) one.addEventListener("change", filter);
   for (const heading of headings) heading.querySelector("button").addEventListener("click", () => sort(heading));
 }
+
+const examples = [...document.querySelectorAll("details.example")];
+let folded = [];
+window.addEventListener("beforeprint", () => {
+  folded = examples.filter((one) => !one.open); // paper cannot be unfolded
+  for (const one of folded) one.open = true;
+});
+window.addEventListener("afterprint", () => {
+  for (const one of folded) one.open = false;
+});
