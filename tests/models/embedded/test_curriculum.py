@@ -13,7 +13,7 @@ from tiltyard.models.embedded.curriculum import (
     training_episode,
 )
 
-ANSWERS = range(PRACTICE[0].places.stop, PRACTICE[0].places.stop + 400)
+ANSWERS = range(FIRST.stop - 400, FIRST.stop)
 MIXED = range(FIRST.stop, FIRST.stop + 800)
 
 
@@ -56,8 +56,8 @@ def test_the_share_of_answers_is_as_told():
     ]
     told = {
         range(200): answering_share(200),
-        ANSWERS: FIRST_SHARE,
-        MIXED: MIXTURE["answer"][0],
+        ANSWERS: FIRST_SHARE * (1 - PRACTICE[-2].share),
+        MIXED: MIXTURE["answer"][0] * (1 - PRACTICE[-1].share),
     }
     for part, share in told.items():
         assert abs(sum(place in part for place in answers) / len(part) - share) < 0.1, part
@@ -68,7 +68,22 @@ def test_answers_are_a_share(places):
     assert 0 < answering_share(places) < 1
 
 
-@pytest.mark.parametrize("practice", PRACTICE)
-def test_each_practice_has_its_share(practice):
-    found = Counter(training_episode(index, seed=0).ability.split("/")[0] for index in practice.places[:200])
-    assert abs(found["recall"] / 200 - practice.share) < 0.1
+ABILITIES = {
+    "saying again": "recall/copy",
+    "looking up": "recall/look up",
+    "lists in another order": "recall/list",
+    "questions in a row": "recall/questions",
+    "applying rules": "apply",
+    "questions below rules": "apply/questions",
+}
+
+
+@pytest.mark.parametrize("number", range(len(PRACTICE)))
+def test_each_practice_has_its_share_of_what_those_before_it_leave(number):
+    practice = PRACTICE[number]
+    last = range(practice.places.stop - 300, practice.places.stop)
+    left = 1.0
+    for earlier in PRACTICE[:number]:
+        left *= 1 - earlier.share if last.start in earlier.places else 1
+    found = Counter(training_episode(index, seed=0).ability for index in last)
+    assert abs(found[ABILITIES[practice.of]] / len(last) - left * practice.share) < 0.1

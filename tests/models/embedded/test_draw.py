@@ -60,3 +60,17 @@ def test_the_same_seed_draws_the_same(seed):
 def test_about_an_eighth_is_kept_back():
     share = sum(reserved(str(number)) for number in range(10_000)) / 10_000
     assert share == pytest.approx(RESERVED_SHARE, abs=0.02)
+
+
+@settings(deadline=None)
+@given(seed=SEEDS, one=SEEDS, other=SEEDS, held_out=st.booleans())
+def test_what_is_asked_changes_nothing_else(seed, one, other, held_out):
+    first, second = (Draw(seed, held_out=held_out, asking=asking) for asking in (one, other))
+    asked = [draw.asking.word() for draw in (first, second)]
+    assert first.word() == second.word() == Draw(seed, held_out=held_out).word()
+    assert (asked[0] == asked[1]) or one != other
+
+
+def test_what_is_asked_follows_from_the_seed_where_it_has_none_of_its_own():
+    draw, alike = Draw("7"), Draw("7")
+    assert [draw.asking.word(), draw.word()] == [alike.word(), alike.word()]

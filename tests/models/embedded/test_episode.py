@@ -3,7 +3,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiltyard.models.embedded.curriculum import training_episode
-from tiltyard.models.embedded.episode import Episode, Message, PromptEpisode, Turn, answer_text
+from tiltyard.models.embedded.episode import (
+    Conversation,
+    Episode,
+    Message,
+    PromptEpisode,
+    Turn,
+    answer_text,
+)
 from tiltyard.programs.qa import AnswerQuestion
 
 EPISODE = Episode(
@@ -22,7 +29,7 @@ def test_every_answer_is_read_back_as_it_was_meant(index):
     episode = training_episode(index, seed=1)
     messages = episode.messages()
     assert messages[-1].role == "assistant"
-    if isinstance(episode, PromptEpisode):
+    if not isinstance(episode, Episode):
         return
     adapter = dspy.ChatAdapter()
     written = [message.content for message in messages if message.role == "assistant"]
@@ -71,4 +78,15 @@ def test_a_prompt_is_one_message_and_its_reply():
     assert episode.messages() == [
         Message("user", "Improve this.", False),
         Message("assistant", "```\nBetter.\n```", True),
+    ]
+
+
+def test_a_conversation_is_learnt_reply_by_reply():
+    assert Conversation(
+        "recall", (("valve 7\n\nvalve?", "7"), ("And the boiler?", "unknown"))
+    ).messages() == [
+        Message("user", "valve 7\n\nvalve?", False),
+        Message("assistant", "7", True),
+        Message("user", "And the boiler?", False),
+        Message("assistant", "unknown", True),
     ]

@@ -53,13 +53,16 @@ ADVICE = (
 """Entries of playbooks that change no answer."""
 
 
-def answering(draw: Draw, setting: str | None = None, kind: str | None = None) -> Episode:
+def answering(
+    draw: Draw, setting: str | None = None, kind: str | None = None, before: int | None = None
+) -> Episode:
     """An episode of answering.
 
     Args:
         draw: The choices.
         setting: One of :data:`SETTINGS`; None for any.
         kind: The kind of the question that is asked; None for any.
+        before: Questions that are asked and answered before it; None for any number.
     """
     if setting is None:
         setting = draw.rng.choices(SETTINGS, weights=(2, 6, 5, 1))[0]
@@ -72,7 +75,7 @@ def answering(draw: Draw, setting: str | None = None, kind: str | None = None) -
     kinds = _kinds(draw, domain, asked)
     house: House = () if setting == PLAIN else _house(draw, kinds, always=setting != PLAIN)
     stated = house if setting in (PLAYBOOK, BOTH) else ()
-    questions = list(_questions(draw, kinds, asked, house, setting))
+    questions = list(_questions(draw, kinds, asked, house, setting, before))
     signature = _signature(draw, asked, kinds, _rules(draw, questions, stated))
     turns = []
     for place, question in enumerate(questions):
@@ -142,13 +145,12 @@ def conventions_for(draw: Draw, kind: str) -> list[Convention]:
 
 
 def _questions(
-    draw: Draw, kinds: Sequence[str], asked: str, house: House, setting: str
+    draw: Draw, kinds: Sequence[str], asked: str, house: House, setting: str, count: int | None
 ) -> Iterator[Question]:
     """The questions of an episode, the one that is asked last."""
-    if setting == DEMONSTRATIONS:
-        count = draw.rng.choice((1, 2, 3, 4, 5, 6, 8, 10, 14))
-    else:
-        count = draw.rng.choice((0, 0, 0, 1, 2, 3))
+    if count is None:
+        some = (1, 2, 3, 4, 5, 6, 8, 10, 14) if setting == DEMONSTRATIONS else (0, 0, 0, 1, 2, 3)
+        count = draw.rng.choice(some)
     before = [ask(draw, draw.one(kinds)) for _ in range(count)]
     yield from before
     last = ask(draw, asked)

@@ -73,8 +73,7 @@ def _places(model: Path, evaluation: Mapping[str, Any]) -> dict[str, str]:
     training = _training(model)
     found: Cells = evaluation["cells"]
     return {
-        "architecture": f"{config['architectures'][0]}: {config['num_hidden_layers']} layers, width "
-        f"{config['hidden_size']}, {config['num_attention_heads']} heads, rotary positions",
+        "architecture": _architecture(config),
         "parameters": f"{training['parameters']:,}" if training else "not recorded",
         "context": f"{config['max_position_embeddings']:,}",
         "vocabulary": f"{config['vocab_size']:,}",
@@ -104,6 +103,14 @@ def _places(model: Path, evaluation: Mapping[str, Any]) -> dict[str, str]:
         "judge": _judgements(found, evaluation["scores"]),
         "tatqa": _tatqa(evaluation.get("tatqa")),
     }
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    normalised = ", normalised queries and keys" if config["model_type"] == "qwen3" else ""
+    return (
+        f"{config['architectures'][0]}: {config['num_hidden_layers']} layers, width {config['hidden_size']}, "
+        f"{config['num_attention_heads']} heads, rotary positions{normalised}"
+    )
 
 
 def _training(model: Path) -> dict[str, Any] | None:
@@ -137,16 +144,16 @@ def _training_text(training: Mapping[str, Any] | None) -> str:
     read = _places_read(training)
     first = min(read, FIRST.stop)
     practised = ", ".join(
-        f"{100 * one.share:.0f}% of episodes {one.places.start:,} to {min(read, one.places.stop):,}"
-        for one in PRACTICE
-        if read > one.places.start
+        f"{what} ({min(one.start for one in places):,} to {min(read, max(one.stop for one in places)):,})"
+        for what, places in _practised(read).items()
     )
     rows = {
         "Steps": f"{training['steps']:,}{short}",
         "Optimizer": "Muon for the matrices inside the layers, AdamW for the rest",
         "Tokens": f"{training['tokens']:,} in {training['episodes']:,} episodes, each seen once",
-        "Curriculum": f"practice of finding values in {practised}; answers in {100 * FIRST_SHARE:.0f}% of "
-        f"the other episodes up to {first:,} ({settings_told}); the mixture of all abilities else",
+        "Curriculum": f"dense practice, by the places of its episodes: {practised}; answers in "
+        f"{100 * FIRST_SHARE:.0f}% of the other episodes up to {first:,} ({settings_told}); "
+        "the mixture of all abilities else",
         "Learning rate": _learning_rate(settings),
         "Loss": _loss(settings),
         "Last loss": f"{losses['answer']:.4f} on answers, {losses['all']:.4f} on all tokens",
@@ -158,6 +165,15 @@ def _training_text(training: Mapping[str, Any] | None) -> str:
     if remark := training.get("remark"):
         rows["Remark"] = remark
     return _table(["", ""], [list(row) for row in rows.items()])
+
+
+def _practised(read: int) -> dict[str, list[range]]:
+    """What was practised in so many episodes, and at which places."""
+    found: dict[str, list[range]] = {}
+    for one in PRACTICE:
+        if one.places.start < read:
+            found.setdefault(one.of, []).append(one.places)
+    return found
 
 
 def _loss(settings: Mapping[str, Any]) -> str:

@@ -5,7 +5,10 @@
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from itertools import pairwise
+from math import prod
+from typing import NamedTuple, TypeAlias
 
 import dspy
 from gepa.strategies.instruction_proposal import InstructionProposalSignature
@@ -13,13 +16,23 @@ from gepa.strategies.instruction_proposal import InstructionProposalSignature
 from tiltyard.models.embedded import judging
 from tiltyard.models.embedded.adapting import MIPRO, curating, proposing, reflecting
 from tiltyard.models.embedded.answering import DEMONSTRATIONS, PLAIN, PLAYBOOK, answering
+from tiltyard.models.embedded.applying import applying, asking_by_rules
 from tiltyard.models.embedded.draw import Draw
-from tiltyard.models.embedded.episode import Episode, PromptEpisode
-from tiltyard.models.embedded.recalling import bare_question, recalling
+from tiltyard.models.embedded.episode import Conversation, Episode, PromptEpisode
+from tiltyard.models.embedded.recalling import (
+    COMPARED,
+    LOOKED_UP,
+    asking_in_a_row,
+    copying,
+    looking_up,
+    recalling,
+)
 from tiltyard.programs.panel import AssessChannelPreference, EvaluateCreative, SimulatePurchaseDecision
 from tiltyard.programs.playbook import CuratePlaybook, ReflectOnAnswer
 from tiltyard.programs.qa import AnswerQuestion, ChooseOption
 from tiltyard.programs.town import ReflectOnMemories, ScoreImportance
+
+TrainingEpisode: TypeAlias = Episode | PromptEpisode | Conversation
 
 SIGNATURES: tuple[type[dspy.Signature], ...] = (
     AnswerQuestion,
@@ -37,7 +50,7 @@ SIGNATURES: tuple[type[dspy.Signature], ...] = (
 )
 """What the model knows the layout of."""
 
-MIXTURE: dict[str, tuple[float, Callable[[Draw], Episode | PromptEpisode]]] = {
+MIXTURE: dict[str, tuple[float, Callable[[Draw], TrainingEpisode]]] = {
     "answer": (0.63, answering),
     "reflect": (0.11, reflecting),
     "curate": (0.09, curating),
@@ -54,30 +67,44 @@ MIXTURE: dict[str, tuple[float, Callable[[Draw], Episode | PromptEpisode]]] = {
 class Practice(NamedTuple):
     """A part of the stream in which many episodes practise one thing, with nothing around it."""
 
+    of: str
+    """What is practised, as the model card names it."""
     places: range
     share: float
     """The share of these episodes; the others are as elsewhere."""
-    episode: Callable[[Draw], Episode | PromptEpisode]
+    episode: Callable[[Draw], TrainingEpisode]
 
 
+_EVERY = partial(asking_in_a_row, kinds=LOOKED_UP + COMPARED)
 PRACTICE = (
-    Practice(range(20_000), 0.8, recalling),
-    Practice(range(74_000, 105_472), 0.6, recalling),
-    Practice(range(105_472, 150_000), 0.6, bare_question),
-    Practice(range(150_000, 400_000), 0.4, bare_question),
+    Practice("saying again", range(8_000), 0.97, copying),
+    Practice("saying again", range(8_000, 11_000), 0.3, copying),
+    Practice("looking up", range(8_000, 11_000), 0.5, looking_up),
+    Practice("saying again", range(11_000, 14_000), 0.1, copying),
+    Practice("looking up", range(11_000, 14_000), 0.25, looking_up),
+    Practice("lists in another order", range(8_000, 14_000), 0.15, recalling),
+    Practice("questions in a row", range(8_000, 22_000), 0.95, asking_in_a_row),
+    Practice("questions in a row", range(22_000, 28_000), 0.95, _EVERY),
+    Practice("applying rules", range(28_000, 41_000), 0.35, applying),
+    Practice("questions below rules", range(28_000, 41_000), 0.55, asking_by_rules),
+    Practice("questions below rules", range(41_000, 56_000), 0.2, asking_by_rules),
+    Practice("questions below rules", range(56_000, 400_000), 0.06, asking_by_rules),
 )
-"""Dense practice of finding a value by its name, which forms in few steps there and hardly at all amid long
-prompts: first lists to say again, then questions without a layout."""
-FIRST = range(60_000)
+"""Dense practice of saying again, of finding a value by its name and of writing it by a rule. These form in
+few steps there, in this order, and hardly at all amid long prompts. Each has its share of what those before
+it at the same places have left."""
+FIRST = range(56_000)
 """The first places of the stream, where nearly all other episodes answer: finding what is asked for and
 copying it is what all abilities stand on."""
 FIRST_SHARE = 0.96
 """The share of these other episodes that answer by :data:`FIRST_SETTINGS`."""
-FIRST_SETTINGS: dict[str, int] = {PLAIN: 5, PLAYBOOK: 4, DEMONSTRATIONS: 1}
+FIRST_SETTINGS: dict[str, int] = {PLAIN: 3, PLAYBOOK: 5, DEMONSTRATIONS: 2}
 """What these answers follow, by weight."""
+FIRST_BEFORE = (0, 1, 2, 3, 4, 5)
+"""So many questions come before the one that is asked: each is one more answer to learn from one prompt."""
 
 
-def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
+def training_episode(index: int, seed: int) -> TrainingEpisode:
     """An episode of the training stream: never with what is kept for evaluation.
 
     Args:
@@ -90,7 +117,7 @@ def training_episode(index: int, seed: int) -> Episode | PromptEpisode:
             return practice.episode(draw)
     if index in FIRST and draw.chance(FIRST_SHARE):
         settings, weights = list(FIRST_SETTINGS), list(FIRST_SETTINGS.values())
-        return answering(draw, draw.rng.choices(settings, weights)[0])
+        return answering(draw, draw.rng.choices(settings, weights)[0], before=draw.one(FIRST_BEFORE))
     makers = [maker for _, maker in MIXTURE.values()]
     shares = [share for share, _ in MIXTURE.values()]
     return draw.rng.choices(makers, shares)[0](draw)
@@ -103,14 +130,17 @@ def answering_share(places: int) -> float:
         places: How many; at least 1.
     """
     mixed = MIXTURE["answer"][0] / sum(share for share, _ in MIXTURE.values())
+    edges = {
+        0,
+        FIRST.stop,
+        places,
+        *(edge for one in PRACTICE for edge in (one.places.start, one.places.stop)),
+    }
     answers = 0.0
-    for part, share in ((FIRST, FIRST_SHARE + (1 - FIRST_SHARE) * mixed), (range(FIRST.stop, places), mixed)):
-        here = range(part.start, min(part.stop, places))
-        practised = sum(
-            one.share * len(range(max(here.start, one.places.start), min(here.stop, one.places.stop)))
-            for one in PRACTICE
-        )
-        answers += (len(here) - practised) * share
+    for start, stop in pairwise(sorted(edge for edge in edges if edge <= places)):
+        left = prod(1 - one.share for one in PRACTICE if start in one.places)
+        share = FIRST_SHARE + (1 - FIRST_SHARE) * mixed if start in FIRST else mixed
+        answers += (stop - start) * left * share
     return answers / places
 
 

@@ -69,11 +69,17 @@ class Draw:
     Args:
         seed: Decides all of them.
         held_out: Whether they come from what is kept for evaluation, or from the rest.
+        asking: Decides what is asked, so that several questions can be drawn over one context; None leaves
+            that to the seed.
+
+    Attributes:
+        asking: The choices of what is asked, where that has a seed of its own; otherwise these choices.
     """
 
-    def __init__(self, seed: str, *, held_out: bool = False) -> None:
+    def __init__(self, seed: str, *, held_out: bool = False, asking: str | None = None) -> None:
         self.rng = random.Random(seed)
         self.held_out = held_out
+        self.asking: Draw = self if asking is None else Draw(asking, held_out=held_out)
 
     def chance(self, probability: float) -> bool:
         """True with a probability."""

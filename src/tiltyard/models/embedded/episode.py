@@ -82,6 +82,23 @@ class PromptEpisode:
         return [Message("user", self.prompt, False), Message("assistant", self.reply, True)]
 
 
+@dataclass(frozen=True)
+class Conversation:
+    """Prompts and replies in turn, as they are, each reply with all that stands before it."""
+
+    ability: str
+    exchanges: tuple[tuple[str, str], ...]
+    """Prompt and reply of each turn."""
+
+    def messages(self) -> list[Message]:
+        """The prompts and the replies."""
+        return [
+            message
+            for prompt, reply in self.exchanges
+            for message in (Message("user", prompt, False), Message("assistant", reply, True))
+        ]
+
+
 def answer_text(signature: type[dspy.Signature], outputs: Mapping[str, Any]) -> str:
     """What a model writes for a signature's outputs."""
     text: str = _ADAPTER.format_assistant_message_content(signature, dict(outputs))

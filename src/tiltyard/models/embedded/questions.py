@@ -97,10 +97,12 @@ def _years(draw: Draw) -> list[str]:
 def _amount(draw: Draw) -> Question:
     rows, years = _entities(draw, ITEMS, draw.one((2, 3, 4))), _years(draw)
     cells = _table(draw, rows, years, _number)
-    row, year = draw.one(rows), draw.one(years)
-    asked = draw.item(ASKED["amount"])
-    if draw.chance(0.12):
-        missing = next(entity for entity in iter(lambda: _entity(draw, ITEMS), None) if entity not in rows)
+    row, year = draw.asking.one(rows), draw.asking.one(years)
+    asked = draw.asking.item(ASKED["amount"])
+    if draw.asking.chance(0.12):
+        missing = next(
+            entity for entity in iter(lambda: _entity(draw.asking, ITEMS), None) if entity not in rows
+        )
         return Question(
             "amount", asked.format(row=missing, year=year), _shown(cells, rows, years), UNKNOWN, UNKNOWN
         )
@@ -112,8 +114,8 @@ def _amount(draw: Draw) -> Question:
 def _sum(draw: Draw) -> Question:
     rows, years = _entities(draw, ITEMS, draw.one((2, 3))), [str(draw.rng.randint(2001, 2029))]
     cells = _table(draw, rows, years, lambda draw: draw.number(10, 49))
-    one, other = draw.sample(rows, 2)
-    asked = draw.item(ASKED["sum"])
+    one, other = draw.asking.sample(rows, 2)
+    asked = draw.asking.item(ASKED["sum"])
     total = int(cells[one, years[0]]) + int(cells[other, years[0]])
     return Question("sum", asked.format(one=one, other=other), _shown(cells, rows, years), str(total), "sums")
 
@@ -123,8 +125,8 @@ def _growth(draw: Draw) -> Question:
     if len(years) == 1:
         years = [years[0], str(int(years[0]) + 1)]
     cells = _table(draw, rows, years, lambda draw: draw.number(10, 999))
-    row = draw.one(rows)
-    asked = draw.item(ASKED["growth"])
+    row = draw.asking.one(rows)
+    asked = draw.asking.item(ASKED["growth"])
     label = "yes" if int(cells[row, years[1]]) > int(cells[row, years[0]]) else "no"
     question = asked.format(row=row, first=years[0], last=years[1])
     return Question("growth", question, _shown(cells, rows, years), label, label)
@@ -136,10 +138,10 @@ def _dose(draw: Draw) -> Question:
     takes = draw.item(SAID["dose"])
     listed = ", ".join(takes.format(drug=drug, dose=dose) for drug, dose in zip(drugs, doses, strict=True))
     context = f"{draw.name()}, age {draw.rng.randint(18, 90)}, {draw.item(SYMPTOMS)}. Takes {listed}."
-    asked = draw.item(ASKED["dose"])
-    if draw.chance(0.12):
-        return Question("dose", asked.format(drug=draw.word()), context, UNKNOWN, UNKNOWN)
-    place = draw.rng.randrange(len(drugs))
+    asked = draw.asking.item(ASKED["dose"])
+    if draw.asking.chance(0.12):
+        return Question("dose", asked.format(drug=draw.asking.word()), context, UNKNOWN, UNKNOWN)
+    place = draw.asking.rng.randrange(len(drugs))
     return Question("dose", asked.format(drug=drugs[place]), context, doses[place], "doses")
 
 
@@ -151,8 +153,8 @@ def _verdict(draw: Draw) -> Question:
         draw.item(FINDINGS[label]).format(drug=drug, symptom=symptom)
         for drug, label, symptom in zip(drugs, labels, symptoms, strict=True)
     ]
-    place = draw.rng.randrange(len(drugs))
-    asked = draw.item(ASKED["verdict"])
+    place = draw.asking.rng.randrange(len(drugs))
+    asked = draw.asking.item(ASKED["verdict"])
     context = " ".join(said)
     question = asked.format(drug=drugs[place], symptom=symptoms[place])
     return Question("verdict", question, context, labels[place], labels[place])
@@ -164,8 +166,8 @@ def _reading(draw: Draw) -> Question:
         draw.one((draw.number(1, 99, 1), draw.number(100, 999, 1), draw.number(1000, 9999))) for _ in sensors
     ]
     lines = [f"{sensor} {value} {unit}" for sensor, value in zip(sensors, values, strict=True)]
-    place = draw.rng.randrange(len(sensors))
-    asked = draw.item(ASKED["reading"])
+    place = draw.asking.rng.randrange(len(sensors))
+    asked = draw.asking.item(ASKED["reading"])
     return Question(
         "reading", asked.format(sensor=sensors[place]), "\n".join(lines), values[place], "readings"
     )
@@ -176,8 +178,8 @@ def _level(draw: Draw) -> Question:
     values = [draw.number(11, 99) for _ in sensors]
     limit = draw.number(20, 90)
     lines = [f"limit {limit}", *(f"{sensor} {value}" for sensor, value in zip(sensors, values, strict=True))]
-    place = draw.rng.randrange(len(sensors))
-    asked = draw.item(ASKED["level"])
+    place = draw.asking.rng.randrange(len(sensors))
+    asked = draw.asking.item(ASKED["level"])
     level = "high" if int(values[place]) >= int(limit) else "normal"
     return Question(
         "level",
@@ -197,8 +199,8 @@ def _date(draw: Draw) -> Question:
         dates.append(draw.date())
         said = draw.item(SAID["date"])
         lines.append(said.format(date=dates[-1], thing=thing))
-    place = draw.rng.randrange(len(things))
-    asked = draw.item(ASKED["date"])
+    place = draw.asking.rng.randrange(len(things))
+    asked = draw.asking.item(ASKED["date"])
     return Question("date", asked.format(thing=things[place]), "\n".join(lines), dates[place], DATES)
 
 
@@ -207,8 +209,8 @@ def _person(draw: Draw) -> Question:
     names = [draw.name() for _ in roles]
     said = draw.item(SAID["person"])
     context = "\n".join(said.format(role=role, name=name) for role, name in zip(roles, names, strict=True))
-    place = draw.rng.randrange(len(roles))
-    asked = draw.item(ASKED["person"])
+    place = draw.asking.rng.randrange(len(roles))
+    asked = draw.asking.item(ASKED["person"])
     return Question("person", asked.format(role=roles[place]), context, names[place], NAMES)
 
 
@@ -217,7 +219,7 @@ def _team(draw: Draw) -> Question:
     thing = _entity(draw, THINGS)
     complaint = draw.item(TEAMS[team])
     said = draw.item(SAID["team"])
-    asked = draw.item(ASKED["team"])
+    asked = draw.asking.item(ASKED["team"])
     return Question("team", asked, said.format(thing=thing, complaint=complaint), team, team)
 
 
@@ -226,8 +228,8 @@ def _count(draw: Draw) -> Question:
     counts = [draw.one((draw.number(2, 99), draw.number(1000, 9999))) for _ in things]
     listed = ", ".join(f"{thing} x {count}" for thing, count in zip(things, counts, strict=True))
     context = f"{draw.name()} ordered: {listed}."
-    asked = draw.item(ASKED["count"])
-    place = draw.rng.randrange(len(things))
+    asked = draw.asking.item(ASKED["count"])
+    place = draw.asking.rng.randrange(len(things))
     return Question("count", asked.format(thing=things[place]), context, counts[place], "counts")
 
 
@@ -235,7 +237,7 @@ def _option(draw: Draw) -> Question:
     things = _entities(draw, THINGS, draw.one((3, 4)))
     chosen = draw.one(things)
     said = draw.item(SAID["option"])
-    asked = draw.item(ASKED["option"])
+    asked = draw.asking.item(ASKED["option"])
     lettered = " ".join(f"{letter}. {thing}" for letter, thing in zip("ABCD", things, strict=False))
     context = f"{said.format(thing=chosen)} {draw.name()} asks for help."
     letter = "ABCD"[things.index(chosen)]

@@ -22,19 +22,19 @@ class TrainingSettings:
     On the CPU, the same settings and threads come to the same weights.
     """
 
-    steps: int = 5900
+    steps: int = 7900
     """Steps of the optimizer, one batch each; at least 1."""
-    seed: int = 0
+    seed: int = 1
     """Decides the first weights, the episodes and the order of the batches; at least 0."""
-    tokens_per_step: int = 7000
+    tokens_per_step: int = 2500
     """The most tokens of a batch, padding included."""
-    width: int = 256
+    width: int = 192
     """Numbers that stand for a token; a multiple of twice the heads."""
     layers: int = 4
     """Layers, at least 1."""
     heads: int = 4
     """Attention heads of each layer."""
-    intermediate: int = 640
+    intermediate: int = 512
     """Width inside the feed-forward part of each layer."""
     context: int = CONTEXT
     """The most tokens of an episode; longer ones are left out."""
@@ -42,11 +42,11 @@ class TrainingSettings:
     """The most tokens that the tokenizer knows, at least 261."""
     tokenizer_episodes: int = 4000
     """So many episodes, from all over the stream, are what the tokenizer is made for."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 1.8e-3
     """The highest learning rate."""
     warmup: int = 100
     """Steps over which the learning rate rises to its highest, where it stays."""
-    decay_steps: int = 2400
+    decay_steps: int = 3300
     """The last so many steps, over which the learning rate falls to zero."""
     weight_decay: float = 0.01
     """Decay of the matrices; other weights have none."""
@@ -60,14 +60,16 @@ class TrainingSettings:
     """The longest gradient; longer ones are cut to it."""
     context_weight: float = 0.1
     """Weight of the mean loss over all tokens, beside that over the tokens of answers, which has 1."""
-    context_steps: int = 1000
+    context_steps: int = 2000
     """Steps after which that weight is ``late_context_weight``."""
     late_context_weight: float = 0.02
     """By then, what the context still teaches is how its random words go on, which drowns the answers."""
-    short_steps: int = 1000
+    short_steps: int = 3250
     """In the first so many steps, only short episodes are learnt from."""
     short_tokens: int = 256
     """The most tokens of a short episode."""
+    short_tokens_per_step: int = 1500
+    """The most tokens of a batch of short episodes: what they teach takes many steps, not many tokens."""
     ema: float = 0.999
     """The weights that are kept are a moving average, of which this share stays at each step; 0 has none."""
 
@@ -77,7 +79,16 @@ class TrainingSettings:
             if not math.isfinite(value) or value < 0:
                 raise InputError(f"training: {field.name}={value}", "give a number that is not negative")
         least = {"vocabulary": SMALLEST_VOCABULARY, "context": 2, "learning_rate": 1e-12}
-        sizes = ("steps", "tokens_per_step", "width", "layers", "heads", "intermediate", "tokenizer_episodes")
+        sizes = (
+            "steps",
+            "tokens_per_step",
+            "short_tokens_per_step",
+            "width",
+            "layers",
+            "heads",
+            "intermediate",
+            "tokenizer_episodes",
+        )
         for name, low in {**least, **dict.fromkeys(sizes, 1)}.items():
             if getattr(self, name) < low:
                 raise InputError(f"training: {name}={getattr(self, name)}", f"give at least {low}")

@@ -135,14 +135,16 @@ def _inside(name: str, weight: "torch.Tensor") -> bool:
 
 def _new_model(settings: TrainingSettings, tokenizer: Any) -> Any:
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    config = LlamaConfig(
+    config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=settings.width,
         intermediate_size=settings.intermediate,
         num_hidden_layers=settings.layers,
         num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        head_dim=settings.width // settings.heads,
         max_position_embeddings=settings.context,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -153,7 +155,7 @@ def _new_model(settings: TrainingSettings, tokenizer: Any) -> Any:
     )
     with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they are
         torch.manual_seed(settings.seed)
-        model = LlamaForCausalLM(config)
+        model = Qwen3ForCausalLM(config)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model

@@ -172,7 +172,7 @@ class _Training:
                 self._episodes,
                 self._tokenizer,
                 longest=min(settings.short_tokens, settings.context) if short else settings.context,
-                tokens=settings.tokens_per_step,
+                tokens=settings.short_tokens_per_step if short else settings.tokens_per_step,
                 seed=settings.seed,
             )
             batches = stream(windows, self._position, self._running.workers)
