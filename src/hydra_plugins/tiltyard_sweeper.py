@@ -24,6 +24,6 @@ class PlannedSweeper(BasicSweeper):
         return run_sweep(
             [*self._parse_config(), *arguments],
             master=self.config,
-            loader=self.hydra_context.config_loader,
-            launch=self.launcher.launch,
+            context=self.hydra_context,
+            launcher=self.launcher,
         )

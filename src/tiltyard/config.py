@@ -7,7 +7,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate as hydra_instantiate
@@ -48,8 +48,8 @@ AXES: dict[str, tuple[str, ...]] = {
 INSIDE: dict[str, tuple[str, ...]] = {"optimizer": (*AXES["optimizer"], *AXES["model"])}
 """What it passes to the nodes inside one: to a chain's steps, and to an optimizer's further models."""
 
-OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug", "evaluation", "cache", "resume")
-"""Top-level keys that cannot change a result: names, places, how many run at once, what is reused."""
+OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug", "evaluation", "cache", "resume", "retry", "plan")
+"""Top-level keys that cannot change a result: names, places, how many run at once, what is reused or run."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,12 @@ class ExperimentConfig:
     limit: Annotated[int | None, Field(ge=1)] = None
     """At most this many examples in each split; null means all."""
     resume: bool = True
-    """Continue a compilation of the same experiment that was interrupted; false starts anew."""
+    """Continue a compilation of the same experiment that was interrupted, and keep combinations of a sweep that
+    have finished before; false starts anew and runs all."""
+    retry: Literal["failed"] | None = None
+    """In a sweep, run only combinations whose last run failed or was killed."""
+    plan: bool = False
+    """Print what a sweep would do, and do nothing."""
     debug: bool = False
     """Show tracebacks of errors that are otherwise one line."""
 

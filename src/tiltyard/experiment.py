@@ -89,6 +89,7 @@ def run(
         with models_in_use(cfg) as models, PeakMemory() as memory, EnergyMeter() as energy:
             lm = models.own
             _describe(models, record)
+            record.settle_fingerprint(fingerprint(cfg))
             test = _Test(splits.test, task, lm, _threads(cfg, lm), folder, cfg)
             with dspy.context(**_settings(lm, test.threads)):
                 with latencies.measure("compile"):

@@ -60,6 +60,8 @@ FILES = (
     "tiltyard.log",
 )
 """What is tracked of a run's folder, where it exists, beside the program; nothing else that may lie there."""
+FINGERPRINT = "tiltyard.fingerprint"
+"""The tag that tells repetitions of one experiment from others."""
 FOLDERS = ("figures", SIMULATION_FOLDER)
 
 
@@ -92,6 +94,15 @@ class Record:
             name: What the tags call it: the path of its node.
         """
         self.tracked.set_tags({f"tiltyard.{name}.{key}": value for key, value in provenance.items()})
+
+    def settle_fingerprint(self, digest: str) -> None:
+        """Let the run count by the fingerprint that it has with the weights at hand.
+
+        A Hub model that was not there when the run began counts by its commit then, as in the next run.
+        """
+        if digest != self.fingerprint:
+            self.fingerprint = digest
+            self.tracked.set_tags({FINGERPRINT: digest})
 
     def describe_asking(self, tags: Mapping[str, str]) -> None:
         """Tag the run with how its examples are asked."""
@@ -300,7 +311,7 @@ def _fewer_demonstrations(optimizer: Mapping[str, Any]) -> str:
 def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None, command: str) -> dict[str, str]:
     labels = cfg.labels
     return {
-        "tiltyard.fingerprint": digest,
+        FINGERPRINT: digest,
         "tiltyard.version": __version__,
         "tiltyard.mode": labels.mode,
         "tiltyard.task": labels.task,

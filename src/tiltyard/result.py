@@ -68,6 +68,17 @@ class ExperimentResult:
     """How the program did after each epoch of its optimizer, where that was asked for."""
     warnings: tuple[str, ...] = ()
     """Why the result may not be what it seems, a sentence each."""
+    kept_from: str = ""
+    """The tracked run that a sweep took the result from; empty where the sweep ran the job."""
+    left_out: str = ""
+    """Why a sweep did not run the job and has no result of it; empty otherwise."""
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``failed``, ``kept`` from an earlier run, or ``not run``."""
+        if self.error:
+            return "failed"
+        return "not run" if self.left_out else "kept" if self.kept_from else "ok"
 
     @classmethod
     def failed(cls, cfg: ExperimentConfig, folder: Path, error: str) -> Self:

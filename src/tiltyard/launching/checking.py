@@ -6,19 +6,22 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from tiltyard.config import ExperimentConfig, resolve
+from tiltyard.config import ExperimentConfig, fingerprint, resolve
 from tiltyard.errors import InputError, JobError, TiltyardError
 from tiltyard.redaction import one_line
 from tiltyard.tracking.references import without_references
 
 
-def resolve_job(config: DictConfig, pins: dict[str, str] | None = None) -> ExperimentConfig:
+def resolve_job(config: DictConfig, pins: dict[str, str] | None = None) -> tuple[ExperimentConfig, str]:
     """Check one job's composed config, Hydra's own part included, and what it names in the tracking store.
 
     Args:
         config: The composed config.
         pins: Registered versions that other jobs of the same sweep name, by their references; those of this
-            one are added.
+            one are added. None for a run by itself.
+
+    Returns:
+        The checked config; and the fingerprint of a sweep's job, empty where a file of it cannot be read.
 
     Raises:
         TiltyardError: The first thing that is wrong with it.
@@ -31,13 +34,21 @@ def resolve_job(config: DictConfig, pins: dict[str, str] | None = None) -> Exper
     try:
         experiment = resolve(config)
         with without_references(experiment, pins) as found:
-            if pins is not None:
-                pins |= found.pins
-            return experiment
+            if pins is None:
+                return experiment, ""
+            pins |= found.pins
+            return experiment, _fingerprint(found.cfg)
     except TiltyardError:
         raise
     except Exception as error:  # a user's class may raise anything when it is looked at
         raise JobError(f"the config cannot be checked: {one_line(error)}") from error
+
+
+def _fingerprint(experiment: ExperimentConfig) -> str:
+    try:
+        return fingerprint(experiment)
+    except InputError:  # the job fails by itself, and the others do not
+        return ""
 
 
 class CheckBeforeRun(Callback):
@@ -50,6 +61,13 @@ class CheckBeforeRun(Callback):
         SystemExit; the command line unpacks it.
         """
         try:
-            resolve_job(config)
+            experiment, _ = resolve_job(config)
+            _refuse_what_is_for_sweeps(experiment)
         except TiltyardError as error:
             raise SystemExit(error) from error
+
+
+def _refuse_what_is_for_sweeps(experiment: ExperimentConfig) -> None:
+    for key, given in (("plan=true", experiment.plan), (f"retry={experiment.retry}", experiment.retry)):
+        if given:
+            raise InputError(f"{key} is for sweeps, and this is a single run", "add -m, or leave it out")

@@ -43,6 +43,8 @@ def run_job(cfg: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     in_sweep = hydra.mode == RunMode.MULTIRUN
     experiment = resolve(cfg)
+    if in_sweep and _is_settled(folder):
+        return
     _set_up_logging(experiment.debug)
     command = command_of(hydra)
     try:
@@ -66,6 +68,15 @@ def run_job(cfg: DictConfig) -> None:
     else:
         if not in_sweep:
             print_result(result, command=command, store=store_flags(experiment))
+
+
+def _is_settled(folder: Path) -> bool:
+    """Whether the sweep has put an earlier run's result into a job's folder, or leaves the job out."""
+    try:
+        result = ExperimentResult.load(folder)
+    except (OSError, ValueError):
+        return False
+    return bool(result.kept_from or result.left_out)
 
 
 def command_of(hydra: Any) -> str:

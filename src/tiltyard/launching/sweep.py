@@ -1,75 +1,85 @@
 """A sweep: every combination is checked before the first one starts; then all run, and a table says how.
 
-Each job is a tracked run below the sweep's own run. A job that fails does not stop the others.
+Each job is a tracked run below the sweep's own run. A job that fails does not stop the others, and one that
+has finished in an earlier run is taken from there.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
 
-from tiltyard.config import ExperimentConfig, instantiate
-from tiltyard.errors import InputError, JobError, TiltyardError
+from tiltyard.config import instantiate
+from tiltyard.errors import JobError, TiltyardError
 from tiltyard.files import write_text
-from tiltyard.launching.checking import resolve_job
+from tiltyard.launching.composing import Composer
 from tiltyard.launching.identity import SweepIdentity
 from tiltyard.launching.job import store_flags
+from tiltyard.launching.outlook import NEEDED, Fate, Outlook, outlooks
+from tiltyard.launching.plan import PlannedJob, plan_jobs, write_plan
 from tiltyard.redaction import one_line
-from tiltyard.result import RESULT_FILE, ExperimentResult
+from tiltyard.result import RESULT_FILE, ExperimentResult, run_name
 
 if TYPE_CHECKING:
     from tiltyard.tracking.recorder import Run
 
 logger = logging.getLogger(__name__)
 
-Launch = Callable[..., Sequence[Any]]
-"""A Hydra launcher's ``launch(job_overrides, initial_job_idx)``."""
+ONE_BY_ONE = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+"""Hydra's launcher that runs jobs in this process, one after the other."""
 
 
-@dataclass(frozen=True)
-class PlannedJob:
-    """One combination of a sweep."""
-
-    number: int
-    overrides: list[str]
-    experiment: ExperimentConfig
-    folder: Path
-    """Where the job will write its files."""
-
-
-def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader, launch: Launch) -> None:
-    """Plan, launch and sum up a sweep.
+def run_sweep(arguments: list[str], *, master: DictConfig, context: HydraContext, launcher: Any) -> None:
+    """Plan, launch and sum up a sweep; with ``plan=true``, print the plan only.
 
     Args:
         arguments: Hydra overrides; those with several values span the combinations.
         master: The sweep's own composed config.
-        loader: Composes a job's config from the sweep's config and the job's overrides.
-        launch: Runs the jobs; returns when all have ended.
+        context: What Hydra gave to the sweeper.
+        launcher: Runs the jobs; returns when all have ended.
 
     Raises:
         InputError: A combination is wrong; no job has been started.
         JobError: At least one job failed; the others have run.
     """
     pins: dict[str, str] = {}
-    jobs = _plan(arguments, master, loader, pins)
+    composer = Composer(context.config_loader)
+    jobs = plan_jobs(arguments, master, composer, pins)
+    expected = outlooks(jobs)
+    if jobs[0].experiment.plan:
+        from tiltyard.launching.dry_run import print_plan
+
+        print_plan(jobs, expected)
+        return
+
     folder = Path(str(master.hydra.sweep.dir)).absolute()
     for job in jobs:  # what an earlier sweep left in this folder is not this one's
         (job.folder / RESULT_FILE).unlink(missing_ok=True)
+    expected = [_settle(job, outlook) for job, outlook in zip(jobs, expected, strict=True)]
     write_text(folder / "multirun.yaml", OmegaConf.to_yaml(master))
+    plan = write_plan(jobs, expected, folder)
+    waiting = [job for job, outlook in zip(jobs, expected, strict=True) if outlook.fate is Fate.RUN]
+    if len(waiting) < len(jobs):
+        kept = sum(1 for outlook in expected if outlook.kept is not None)
+        logger.info(
+            "%d of %d jobs are to run; %d finished before and are kept", len(waiting), len(jobs), kept
+        )
 
     tracking = instantiate(jobs[0].experiment.tracking)
     tags = {"tiltyard.kind": "sweep", "tiltyard.sweep": folder.name}
     with tracking.start(f"sweep/{folder.name}", tags=tags, params={"jobs": len(jobs)}) as tracked:
         SweepIdentity(folder.name, tracked.run_id, pins).save(folder)
+        tracked.log_file(plan)
         try:
-            launch([job.overrides for job in jobs], initial_job_idx=0)
+            for batch in _batches(jobs, waiting, master):
+                _use(launcher, composer, master).launch(
+                    [job.overrides for job in batch], initial_job_idx=batch[0].number
+                )
         except Exception as error:
             raise JobError(f"the launcher failed: {one_line(error)}", f"files are in {folder}") from error
         finally:
@@ -78,6 +88,71 @@ def run_sweep(arguments: list[str], *, master: DictConfig, loader: ConfigLoader,
             raise JobError(
                 f"{failed} of {len(jobs)} jobs failed", f"the table says why; their files are in {folder}"
             )
+
+
+def _settle(job: PlannedJob, outlook: Outlook) -> Outlook:
+    """Put what is known of a job that does not run into its folder, where table and job find it.
+
+    Returns:
+        The outlook; another one where the earlier run's files cannot be had.
+    """
+    if outlook.fate is Fate.LEAVE_OUT:
+        result = ExperimentResult.failed(job.experiment, job.folder, "")
+        _own(result, job, left_out=outlook.reason).save()
+    elif outlook.kept is not None:
+        try:
+            for name in NEEDED:
+                outlook.kept.copy(name, into=job.folder)
+            found = ExperimentResult.load(job.folder)
+        except (TiltyardError, OSError, ValueError, KeyError, TypeError) as error:
+            (job.folder / RESULT_FILE).unlink(missing_ok=True)
+            reason = f"run {outlook.kept.run_id} cannot be read: {one_line(error)}"
+            logger.warning("Job %d runs again: %s", job.number, reason)
+            return Outlook(Fate.RUN, reason)
+        _own(found, job, run_id=outlook.kept.run_id, kept_from=outlook.kept.run_id).save()
+    return outlook
+
+
+def _own(result: ExperimentResult, job: PlannedJob, **changes: Any) -> ExperimentResult:
+    """A result under the name and labels that it has in this sweep."""
+    return replace(
+        result,
+        name=run_name(job.experiment),
+        labels=job.experiment.labels,
+        folder=job.folder,
+        fingerprint=job.fingerprint,
+        overrides=tuple(job.overrides),
+        **changes,
+    )
+
+
+def _batches(
+    jobs: Sequence[PlannedJob], waiting: Sequence[PlannedJob], master: DictConfig
+) -> Iterator[list[PlannedJob]]:
+    """What is launched together. A launcher numbers jobs on from the first, and the number is in the config.
+
+    So jobs that run one by one go in rows of consecutive numbers. A launcher that runs several at a time gets
+    all of them, and those that need not run end at once.
+    """
+    if waiting and master.hydra.launcher.get("_target_") != ONE_BY_ONE:
+        yield list(jobs)
+        return
+    batch: list[PlannedJob] = []
+    for job in waiting:
+        if batch and job.number != batch[-1].number + 1:
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch
+
+
+def _use(launcher: Any, composer: Composer, master: DictConfig) -> Launcher:
+    """Let a launcher in this process take the configs that were checked; others compose them again."""
+    if master.hydra.launcher.get("_target_") == ONE_BY_ONE:
+        launcher.hydra_context = replace(launcher.hydra_context, config_loader=composer)
+    chosen: Launcher = launcher
+    return chosen
 
 
 def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
@@ -93,58 +168,9 @@ def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
     print_sweep(results, folder, compared, store=store_flags(jobs[0].experiment))
     for file in written:
         tracked.log_file(file)
-    tracked.log_metrics({"jobs": len(results), "jobs.failed": failed})
+    kept = sum(1 for result in results if result.kept_from)
+    tracked.log_metrics({"jobs": len(results), "jobs.failed": failed, "jobs.kept": kept})
     return failed
-
-
-def _plan(
-    arguments: list[str], master: DictConfig, loader: ConfigLoader, pins: dict[str, str]
-) -> list[PlannedJob]:
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
-    for override in overrides:
-        if override.is_sweep_override() and override.get_key_element().startswith("hydra"):
-            raise InputError(
-                f"'{override.get_key_element()}' cannot be swept over",
-                "a sweep has one launcher and one set of Hydra settings; start one sweep for each",
-            )
-    jobs = [
-        _plan_job(number, list(combination), master, loader, pins)
-        for number, combination in enumerate(_combinations(overrides))
-    ]
-    if not jobs:
-        raise InputError("the sweep has no combination", "give every key at least one value")
-    if len({job.folder for job in jobs}) < len(jobs):
-        raise InputError(
-            "jobs of the sweep share a folder", "let hydra.sweep.subdir contain ${hydra.job.num}"
-        )
-    if any(job.experiment.tracking != jobs[0].experiment.tracking for job in jobs):
-        raise InputError("'tracking' cannot be swept over", "the runs of a sweep are kept in one store")
-    return jobs
-
-
-def _combinations(overrides: list[Override]) -> list[list[str]]:
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-    try:
-        [combinations] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    except HydraException as error:
-        raise InputError(str(error), "list the values, as in seed=0,1,2 or seed=range(3)") from error
-    return combinations
-
-
-def _plan_job(
-    number: int, overrides: list[str], master: DictConfig, loader: ConfigLoader, pins: dict[str, str]
-) -> PlannedJob:
-    cfg = loader.load_sweep_config(master, overrides)
-    with open_dict(cfg):
-        cfg.hydra.job.id = str(number)
-        cfg.hydra.job.num = number
-    try:
-        experiment = resolve_job(cfg, pins)
-    except TiltyardError as error:
-        raise type(error)(f"job {number} ({' '.join(overrides)}): {error.what}", error.remedy) from error
-    folder = Path(str(master.hydra.sweep.dir)).absolute() / str(cfg.hydra.sweep.subdir)
-    return PlannedJob(number, overrides, experiment, folder)
 
 
 def _result_of(job: PlannedJob) -> ExperimentResult:

@@ -122,6 +122,8 @@ class _Group:
     """Jobs with an optimizer that did not fail."""
 
     def add(self, position: int, result: ExperimentResult) -> None:
+        if result.left_out:
+            return
         if result.labels.mode != "baseline":
             self.adapted += [] if result.error else [position]
         elif result.error:

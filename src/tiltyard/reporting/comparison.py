@@ -26,7 +26,17 @@ VARYING = ("split", "epoch")
 """Columns of the rows that separate lines too, where the rows have more than one value."""
 INTERVAL_SEED = 0
 """Seeds bootstrap intervals, as in a run's own summary."""
-NOT_DIFFERENCES = ("seed", "labels.", "tracking.", "debug", "evaluation.", "cache.", "resume")
+NOT_DIFFERENCES = (
+    "seed",
+    "labels.",
+    "tracking.",
+    "debug",
+    "evaluation.",
+    "cache.",
+    "resume",
+    "retry",
+    "plan",
+)
 """Params in which the runs of one line may differ without a remark."""
 
 
@@ -37,14 +47,9 @@ def latest(runs: "Iterable[TrackedRun]") -> "list[TrackedRun]":
     takes the place of a run that asked the model.
     """
     newest: dict[str, TrackedRun] = {}
-    for run in sorted(runs, key=lambda run: (_asked_the_model(run), run.started)):
+    for run in sorted(runs, key=lambda run: (run.asked_the_model, run.started)):
         newest[run.fingerprint or run.run_id] = run
     return sorted(newest.values(), key=lambda run: run.started)
-
-
-def _asked_the_model(run: "TrackedRun") -> bool:
-    examples = run.metrics.get("examples")
-    return examples is None or run.metrics.get("examples.cached", 0.0) < examples
 
 
 def summarize(

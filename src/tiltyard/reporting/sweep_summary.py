@@ -56,6 +56,15 @@ def best_of_tasks(results: Sequence[ExperimentResult]) -> set[int]:
     }
 
 
+def counted(results: Sequence[ExperimentResult]) -> str:
+    """How many jobs there are, and how many of them failed, are from earlier runs, or did not run."""
+    statuses = [result.status for result in results]
+    parts = [f"{len(results)} jobs", f"{statuses.count('failed')} failed"]
+    parts += [f"{statuses.count('kept')} kept from earlier runs"] if "kept" in statuses else []
+    parts += [f"{statuses.count('not run')} not run"] if "not run" in statuses else []
+    return ", ".join(parts)
+
+
 def cached_examples(results: Sequence[ExperimentResult]) -> list[str]:
     """How many examples of each job the response cache answered, for tables; empty where it did none."""
     cached = [result.metrics.get("examples.cached") for result in results]
@@ -116,13 +125,14 @@ def _record(
         "mode": result.labels.mode,
         "seed": result.seed,
         "overrides": " ".join(result.overrides),
-        "status": "failed" if result.error else "ok",
+        "status": result.status,
         **{column: "" if is_missing(value) else value for column, value in values.items()},
         **_difference(against),
         "seconds": result.seconds or "",
         "model_id": result.model_id,
         "fingerprint": result.fingerprint,
         "run_id": result.run_id or "",
+        "kept_from": result.kept_from,
         "folder": _relative(result.folder, folder),
         "error": result.error,
     }
@@ -201,7 +211,7 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mappi
     ]
     parts = [
         f"# Sweep {escape(folder.name)}",
-        f"{len(results)} jobs, {len(failed)} failed.",
+        f"{counted(results)}.",
         table(headings, rows),
     ]
     if best:
@@ -245,5 +255,5 @@ def _times(result: ExperimentResult) -> list[str]:
     return [
         duration(result.metrics.get("latency.generate.p50_ms")),
         duration(result.metrics.get("latency.generate.p95_ms")),
-        "failed" if result.error else "ok",
+        f"kept from {result.kept_from}" if result.kept_from else result.status,
     ]

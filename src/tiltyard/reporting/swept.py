@@ -13,7 +13,9 @@ from tiltyard.result import ExperimentResult
 OPTIONS = ("model", "task", "optimizer", "simulation")
 SHOWN = {*OPTIONS, "seed", *(f"labels.{option}" for option in OPTIONS)}
 """Overrides whose effect stands in a table's own columns."""
-HEADINGS = {*OPTIONS, "job", "seed", "score", "examples", "failed", "cached", "p50", "p95", "status"}
+HEADINGS = {*OPTIONS, "job", "seed", "score", "examples", "failed", "cached", "p50", "p95", "status"} | {
+    "kept from"
+}
 """Names that a table's own columns have."""
 DELETED = "deleted"
 """What stands for an override that takes a value away, ``~key``."""

@@ -22,7 +22,7 @@ from tiltyard.reporting.console import Field, fitting, grid, show, table, text
 from tiltyard.reporting.epochs import epoch_table
 from tiltyard.reporting.further import further
 from tiltyard.reporting.numbers import MISSING, count, duration, figure, fraction, interval, rate, scored
-from tiltyard.reporting.sweep_summary import best_of_tasks, cached_examples
+from tiltyard.reporting.sweep_summary import best_of_tasks, cached_examples, counted
 from tiltyard.reporting.swept import swept
 from tiltyard.result import ExperimentResult
 
@@ -168,7 +168,7 @@ def print_sweep(
     """
     failed = [(number, result) for number, result in enumerate(results) if result.error]
     best = best_of_tasks(results)
-    title = f"sweep {folder.name}: {len(results)} jobs" + (f", {len(failed)} failed" if failed else "")
+    title = f"sweep {folder.name}: {counted(results).replace(', 0 failed', '')}"
     show("", text(f"{title}; scores with their 95% intervals", "bold"))
     varied = swept(results)
     # Columns of one value would take the place of what varies, or of what was found.
@@ -184,6 +184,10 @@ def print_sweep(
     notes += [explained(compared)] if compared else []
     notes += remarks(compared, MOST_REMARKS)
     notes += not_compared(results, compared)
+    if any(result.kept_from for result in results):
+        notes.append("kept from: the earlier run of the same fingerprint; resume=false runs all again")
+    if any(result.left_out for result in results):
+        notes.append("not run: retry=failed runs only what failed; leave it out to run the rest")
     if "failed" in {field.heading for field in fields} - {field.heading for field in kept}:
         notes.append(_failed_examples(results))
     if notes:
@@ -200,7 +204,8 @@ def print_sweep(
         show("", Text("failed", "bold red"), grid(reasons, indent=2))
     show("", Text("files in ", "bold") + text(shown_path(folder), "cyan"), grid(SWEEP_FILES, indent=2))
     if any(result.run_id for result in results):
-        report = shlex.join(["tiltyard", "report", "--sweep", folder.name, *store])
+        all_ran_here = not any(result.kept_from for result in results)
+        report = shlex.join(["tiltyard", "report", *(["--sweep", folder.name] * all_ran_here), *store])
         steps = [(report, "the same by model and mode, with figures"), _mlflow(store)]
         show("", Text("next", "bold"), *_typed(steps))
 
@@ -228,7 +233,9 @@ def _common(results: Sequence[ExperimentResult]) -> dict[str, str]:
         heading: {getattr(result.labels, heading) for result in results}
         for heading in ("task", "model", "optimizer")
     }
-    values["examples"] = {count(result.metrics.get("examples")) for result in results if not result.error}
+    values["examples"] = {
+        count(result.metrics.get("examples")) for result in results if result.status in ("ok", "kept")
+    }
     return {heading: found.pop() for heading, found in values.items() if len(found) == 1}
 
 
@@ -272,7 +279,10 @@ def _columns(
     if cached := cached_examples(results):
         columns.append(Field("cached", cached, right=True))
     p50 = [duration(result.metrics.get("latency.generate.p50_ms")) for result in results]
-    return [*columns, Field("p50", p50, right=True)]
+    columns.append(Field("p50", p50, right=True))
+    if any(result.kept_from for result in results):
+        columns.append(Field("kept from", [result.kept_from for result in results]))
+    return columns
 
 
 def _are_numbers(values: Sequence[str]) -> bool:
@@ -282,6 +292,8 @@ def _are_numbers(values: Sequence[str]) -> bool:
 def _score(result: ExperimentResult, is_best: bool) -> Text:
     if result.error:
         return Text("failed", "red")
+    if result.left_out:
+        return Text("not run", "dim")
     value = result.metrics.get("score")
     shown = scored(value, result.metrics.get("score.low"), result.metrics.get("score.high"))
     return Text(f"*{shown}", "bold green") if is_best else Text(shown)

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from tiltyard.errors import InputError, JobError
 from tiltyard.evaluation.rows import read_rows, rows_of_the_score
+from tiltyard.files import write_bytes
 from tiltyard.tracking.connection import Connection, StoreFailureError
 from tiltyard.tracking.recorder import Tracking
 from tiltyard.tracking.run import KIND, PARENT
@@ -90,6 +91,12 @@ class TrackedRun:
         """``baseline``, or the optimizer's label."""
         return self.tags.get("tiltyard.mode", "")
 
+    @property
+    def asked_the_model(self) -> bool:
+        """Whether the response cache did not answer everything: such a run says something of speed."""
+        examples = self.metrics.get("examples")
+        return examples is None or self.metrics.get("examples.cached", 0.0) < examples
+
     def rows(self) -> "pd.DataFrame":
         """The rows of the run's ``predictions.csv`` that its score is of, one per evaluated example.
 
@@ -114,6 +121,38 @@ class TrackedRun:
         with _explaining(self._connection), self._artifact(name) as path:
             return None if path is None else path.read_text(encoding="utf-8", errors="replace")
 
+    def files(self) -> set[str]:
+        """The names of the files at the root of the run's artifacts.
+
+        Raises:
+            JobError: The store failed.
+        """
+        if (folder := self._folder) is not None:
+            return {path.name for path in folder.iterdir() if path.is_file()}
+        client = self._connection.client
+        with _explaining(self._connection):
+            found = self._connection.call(lambda: client.list_artifacts(self.run_id))
+        return {item.path for item in found if not item.is_dir}
+
+    def copy(self, name: str, into: Path) -> None:
+        """Copy one of the run's artifacts into a folder, which is made when it does not exist.
+
+        Raises:
+            InputError: The run has no such file.
+            JobError: The store failed.
+        """
+        with _explaining(self._connection), self._artifact(name) as path:
+            if path is None:
+                raise InputError(f"run {self.name} ({self.run_id}) has no {name}", "run it again")
+            write_bytes(into / name, path.read_bytes())
+
+    @property
+    def _folder(self) -> Path | None:
+        """The run's artifacts, where they are on this disk."""
+        place = urlsplit(self._artifacts)
+        folder = Path(unquote(place.path))
+        return folder if place.scheme == "file" and folder.is_dir() else None
+
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """All values of a metric as steps and values, by step; of a step with several, the last one.
 
@@ -129,9 +168,7 @@ class TrackedRun:
     @contextmanager
     def _artifact(self, name: str) -> Iterator[Path | None]:
         """A file with the artifact's content, as long as the block lasts; None where there is none."""
-        place = urlsplit(self._artifacts)
-        folder = Path(unquote(place.path))
-        if place.scheme == "file" and folder.is_dir():  # on this disk, no question to the store is needed
+        if (folder := self._folder) is not None:  # on this disk, no question to the store is needed
             yield folder / name if (folder / name).is_file() else None
             return
         client = self._connection.client
@@ -174,6 +211,25 @@ def runs(
             )
         found = [_tracked_run(run, connection) for run in _search(connection, experiment_id, filter)]
     return [run for run in found if run.status in statuses]
+
+
+def earlier_runs(tracking: Tracking) -> list[TrackedRun]:
+    """All recorded jobs of the tracking's experiment, however they ended, oldest first.
+
+    None where nothing is recorded yet, or ever; a store is not made.
+
+    Raises:
+        InputError: The store cannot be used or does not answer, or the experiment was deleted.
+        JobError: The store failed.
+    """
+    if not tracking.exists():
+        return []
+    connection = tracking.connect(create=False)
+    with _explaining(connection):
+        experiment_id = connection.experiment_id(tracking.experiment)
+        if experiment_id is None:
+            return []
+        return [_tracked_run(run, connection) for run in _search(connection, experiment_id, "")]
 
 
 def _search(connection: Connection, experiment_id: str, filter: str) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from tiltyard.errors import InputError
 from tiltyard.tracking.connection import Connection, open_local, open_server
 from tiltyard.tracking.params import flatten
 from tiltyard.tracking.run import KIND, PARENT, MlflowRun, Run
+from tiltyard.tracking.store import has_store
 from tiltyard.tracking.untracked import UntrackedRun
 
 __all__ = ["LocalTracking", "NoTracking", "Run", "ServerTracking", "Tracking"]
@@ -29,6 +30,10 @@ class Tracking(ABC):
 
     experiment: str
     """The MLflow experiment that runs are recorded in."""
+
+    def exists(self) -> bool:
+        """Whether runs may have been recorded there before; False where the store is not made yet."""
+        return True
 
     @abstractmethod
     def connect(self, *, create: bool) -> Connection:
@@ -100,6 +105,10 @@ class LocalTracking(Tracking):
         self.folder = Path(folder)
         self.experiment = experiment
 
+    def exists(self) -> bool:
+        """Whether the folder has a store."""
+        return has_store(self.folder)
+
     def connect(self, *, create: bool) -> Connection:
         """Open the folder's store; see :meth:`Tracking.connect`."""
         return open_local(self.folder, create=create)
@@ -139,6 +148,10 @@ class NoTracking(Tracking):
     """Records nothing: a run's files are in its output folder only."""
 
     experiment = ""
+
+    def exists(self) -> bool:
+        """There is no store."""
+        return False
 
     def connect(self, *, create: bool) -> Connection:
         """Refuse: there is no store."""

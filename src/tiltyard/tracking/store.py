@@ -59,6 +59,11 @@ class LocalStore:
         return (self.folder / ARTIFACTS).as_uri()
 
 
+def has_store(folder: Path) -> bool:
+    """Whether a folder has a store."""
+    return (folder.expanduser() / DATABASE).is_file()
+
+
 def open_store(folder: Path, *, create: bool) -> LocalStore:
     """Make the store of a folder ready: create it, upgrade it, correct its locations, or just find it.
 
