@@ -136,6 +136,7 @@ def versions() -> dict[str, str]:
     return {package: _version(package) for package in VERSIONED}
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

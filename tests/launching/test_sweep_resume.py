@@ -154,3 +154,38 @@ def test_what_decides_about_a_sweep_cannot_be_swept_over(tiltyard, in_folder, ke
     assert code == 2
     assert "cannot be swept over" in err
     assert list(in_folder.iterdir()) == []
+
+
+FETCHED = """
+from pathlib import Path
+from typing import Annotated
+
+from tiltyard.models.lexical import lexical
+from tiltyard.signatures import Content
+
+
+def commit(source: str) -> str:
+    return Path(source).read_text() if Path(source).exists() else "unresolved"
+
+
+def model(*, source: Annotated[str, Content(commit)]):
+    Path(source).write_text("5f0c")
+    return lexical()
+"""
+
+
+def test_a_model_that_is_fetched_when_it_is_loaded_counts_by_what_was_fetched(
+    tiltyard, in_folder, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(in_folder))
+    (in_folder / "fetched_on_loading.py").write_text(FETCHED)
+    (in_folder / "mine/model").mkdir(parents=True)
+    (in_folder / "mine/model/house.yaml").write_text("_target_: fetched_on_loading.model\nsource: cached\n")
+    sweep = ("--config-dir", "mine", "-m", "model=house", "task=iot_tiny", "limit=1")
+    for folder, status in (("first", "ok"), ("second", "kept")):
+        assert tiltyard(*sweep, f"hydra.sweep.dir={folder}")[0] == 0
+        assert [job["status"] for job in table_of(in_folder / folder)] == [status]
+    first, second = (table_of(in_folder / folder)[0]["fingerprint"] for folder in ("first", "second"))
+    [run] = earlier_runs(LocalTracking())
+    assert first == second == run.fingerprint
+    assert plan_of(in_folder / "first")[0]["fingerprint"] != first

@@ -21,8 +21,8 @@ def estimate(experiment: ExperimentConfig, earlier: "Sequence[TrackedRun]") -> f
     """The median time of the latest runs that are alike, in seconds; None where there is none.
 
     Runs are alike that have the same labels of model, task and optimizer. Their times are scaled by the
-    number of examples where ``limit`` differs. Runs that the response cache answered entirely count only where
-    there are no others.
+    number of examples where ``limit`` differs. Runs that the response cache answered entirely count only
+    where there are no others.
 
     Args:
         experiment: The job.
