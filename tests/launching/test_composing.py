@@ -16,7 +16,7 @@ JOBS = [
     ["task=iot_tiny", "optimizer=bootstrap", "optimizer.max_rounds=2"],
     ["task=iot_tiny", "optimizer=bootstrap"],
     ["task=medqa_tiny", "+model@optimizer.teacher=lexical", "optimizer=bootstrap"],
-    ["task=iot_tiny", "~limit", "seed=3"],
+    ["task=iot_tiny", "~debug", "seed=3"],
     ["task=iot_tiny", "optimizer=bootstrap"],
 ]
 

@@ -111,8 +111,8 @@ def _fate(
     if experiment.retry:
         if last in FAILED:
             return Fate.RUN, f"its last run is {last}"
-        if kept is None and not gone:
-            return Fate.LEAVE_OUT, "no run of it has failed" if not before else f"its last run is {last}"
+        if kept is None:
+            return Fate.LEAVE_OUT, f"its last run is {last}" if last else "it has not run"
     elif not experiment.resume:
         return Fate.RUN, "resume=false"
     if kept is not None:
