@@ -37,12 +37,12 @@ class Composer(ConfigLoaderImpl):
         """See :meth:`hydra.core.config_loader.ConfigLoader.load_sweep_config`."""
         key = tuple(sweep_overrides)
         if key not in self._composed:
-            cfg = super().load_sweep_config(master_config, sweep_overrides)
-            self._composed[key] = pickle.dumps(cfg)  # a fiftieth of the size that it has as objects
-            return cfg
-        cfg = pickle.loads(self._composed[key])
-        OmegaConf.copy_cache(from_config=master_config, to_config=cfg)  # such as a folder's time
-        return cfg
+            fresh = super().load_sweep_config(master_config, sweep_overrides)
+            self._composed[key] = pickle.dumps(fresh)  # some 20 kB, a small part of what its objects take
+            return fresh
+        kept: DictConfig = pickle.loads(self._composed[key])
+        OmegaConf.copy_cache(from_config=master_config, to_config=kept)  # such as a folder's time
+        return kept
 
 
 class _RememberingRepository(IConfigRepository):
