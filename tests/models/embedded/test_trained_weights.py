@@ -11,7 +11,7 @@ from tiltyard.models.embedded.evaluation import evaluate_model
 from tiltyard.models.embedded.held_out import trials
 from tiltyard.models.hardware import Hardware
 
-AT_LEAST = {"plain": 0.3, "playbook": 0.08, "demonstrations": 0.3}
+AT_LEAST = {"plain": 0.35, "playbook": 0.12, "demonstrations": 0.35}
 """The share of right answers in each setting."""
 AT_MOST_WITHOUT = 0.1
 """The share of answers in the house's way where nothing says what that is."""
