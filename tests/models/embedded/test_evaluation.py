@@ -421,7 +421,7 @@ def test_the_card_counts_the_answers_of_what_was_read(folder, found, episodes, s
 
 def test_the_card_tells_the_way_of_the_learning_rate_and_of_the_loss(folder, found):
     card = card_of(folder, found, TRAINING)
-    assert "| Learning rate | 0.003 after 100 steps; over the last 150 along a line to zero |" in card
+    assert "| Learning rate | 0.0018 after 100 steps; over the last 150 along a line to zero |" in card
     assert "0.1 times that on all tokens (0.02 times after step 400) |" in card
 
 

@@ -15,7 +15,7 @@ AT_LEAST = {"plain": 0.35, "playbook": 0.12, "demonstrations": 0.35}
 """The share of right answers in each setting."""
 AT_MOST_WITHOUT = 0.1
 """The share of answers in the house's way where nothing says what that is."""
-CASES = 2
+CASES = 4
 """Of each kind of question; there are thirteen kinds."""
 
 

@@ -106,7 +106,7 @@ def _places(model: Path, evaluation: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
-    normalised = ", normalised queries and keys" if config["model_type"] == "qwen3" else ""
+    normalised = ", normalised queries and keys" if config["architectures"][0].startswith("Qwen3") else ""
     return (
         f"{config['architectures'][0]}: {config['num_hidden_layers']} layers, width {config['hidden_size']}, "
         f"{config['num_attention_heads']} heads, rotary positions{normalised}"
