@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share: composed configs, offline and in a folder of their own."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder = tmp_path_factory.mktemp("caches")
     monkeypatch.setenv("TILTYARD_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_log_handlers() -> Iterator[None]:
+    """Take away the handlers that Hydra has put on the root logger: they write to a stream of this test's."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    for handler in root.handlers[:]:
+        if handler not in before and type(handler).__module__.startswith("logging"):
+            root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture
