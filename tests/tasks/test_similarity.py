@@ -4,7 +4,7 @@ import types
 import pytest
 
 from tiltyard.errors import InputError
-from tiltyard.tasks import similarity
+from tiltyard.sentence_models import sentence_model
 from tiltyard.tasks.similarity import similarity_named
 
 
@@ -36,9 +36,9 @@ class Sentences:
 def sentences(monkeypatch):
     package = types.SimpleNamespace(SentenceTransformer=Sentences)
     monkeypatch.setitem(sys.modules, "sentence_transformers", package)
-    similarity._sentence_model.cache_clear()
+    sentence_model.cache_clear()
     yield
-    similarity._sentence_model.cache_clear()
+    sentence_model.cache_clear()
 
 
 @pytest.mark.usefixtures("sentences")
@@ -53,6 +53,6 @@ def test_a_sentence_model_compares_meanings():
 
 def test_without_the_extra_the_error_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    similarity._sentence_model.cache_clear()
+    sentence_model.cache_clear()
     with pytest.raises(InputError, match=r"pip install 'tiltyard\[embeddings\]'"):
         similarity_named("some/model")

@@ -31,7 +31,7 @@ def print_plan(jobs: "Sequence[PlannedJob]", outlooks: Sequence[Outlook]) -> Non
         table(
             [
                 Field("job", [str(job.number) for job in jobs], right=True),
-                Field("overrides", [" ".join(job.overrides) for job in jobs]),
+                Field("overrides", [_chosen(job.overrides) for job in jobs]),
                 Field("then", [outlook.fate.value for outlook in outlooks]),
                 Field("score", [_score(outlook) for outlook in outlooks], right=True),
                 Field("takes", [_takes(outlook) for outlook in outlooks], right=True),
@@ -55,6 +55,11 @@ def headline(outlooks: Sequence[Outlook]) -> str:
     if running > unknown:
         parts.append(f"about {span(seconds)}" + (f" and {unknown} without an estimate" if unknown else ""))
     return ", ".join(parts)
+
+
+def _chosen(overrides: Sequence[str]) -> str:
+    """A job's overrides, less the one that asks for the plan alone."""
+    return " ".join(override for override in overrides if override.partition("=")[0] != "plan")
 
 
 def _score(outlook: Outlook) -> str:

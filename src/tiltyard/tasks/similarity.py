@@ -8,10 +8,9 @@
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from importlib import import_module
 from typing import Any
 
-from tiltyard.errors import InputError
+from tiltyard.sentence_models import sentence_model
 from tiltyard.tasks.metrics import normalise
 
 Similarity = Callable[[str, str], float]
@@ -66,7 +65,7 @@ def _vectorizers() -> Sequence[Any]:
 
 
 def _sentence_cosine(name: str) -> Similarity:
-    model = _sentence_model(name)
+    model = sentence_model(name, option="task.similarity")
     one_at_a_time = threading.Lock()  # examples are scored in several threads
 
     @lru_cache(maxsize=4_096)
@@ -81,21 +80,3 @@ def _sentence_cosine(name: str) -> Similarity:
         return float(embedded(one) @ embedded(other))
 
     return cosine
-
-
-@cache
-def _sentence_model(name: str) -> Any:
-    try:
-        package = import_module("sentence_transformers")
-    except ImportError as error:
-        raise InputError(
-            f"task.similarity={name} is a sentence-transformers model, and that package is not installed",
-            "pip install 'tiltyard[embeddings]', or use task.similarity=hashed",
-        ) from error
-    try:
-        return package.SentenceTransformer(name)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"there is no sentence-transformers model {name!r} ({error})",
-            "check the name, or use task.similarity=hashed",
-        ) from error

@@ -53,3 +53,8 @@ def test_vagueness_is_a_share_with_a_threshold_of_ones_own():
     assert refusal(rule, max_vagueness=1.0) is None
     assert "vague" in refusal(rule, max_vagueness=0.5)
     assert vagueness("Write USD before amounts.") < vagueness(rule)
+
+
+@pytest.mark.parametrize("rule", ["Write souk" + "ou" * 40, "Use LE " * 12, "Put commas" + "!" * 12])
+def test_a_rule_that_does_not_find_its_end_is_refused(rule):
+    assert "over and over" in refusal(rule, max_vagueness=1.0)

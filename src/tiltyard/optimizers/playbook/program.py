@@ -104,9 +104,8 @@ class PlaybookProgram(dspy.Module):  # type: ignore[misc]
         if isinstance(inputs, dspy.Example):
             inputs = inputs.inputs()
         texts = inputs if _QUESTION not in inputs else {_QUESTION: inputs[_QUESTION]}
-        question = "\n".join(
-            sorted(str(texts[name]) for name in texts)
-        )  # whatever order a caller names them in
+        # Sorted, so that the order in which a caller names them changes nothing.
+        question = "\n".join(sorted(str(text) for text in texts.values()))
         return self.reader.selector.select(self.playbook, question)
 
     def named_parameters(self) -> list[tuple[str, Any]]:

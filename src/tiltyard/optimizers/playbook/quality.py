@@ -16,6 +16,8 @@ import re
 DEFAULT_MAX_VAGUENESS = 0.8
 """The share of general words up to which a rule is let in: four in five."""
 
+_LOOP = re.compile(r"(.{1,12}?)\1{9,}")
+"""Ten times the same few characters: what a model writes that no longer finds the end."""
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _CARRYING_WORDS = """
     a an the and or but if then so as at by for from in into of on to with about it its he she they them
@@ -70,11 +72,16 @@ def vagueness(text: str) -> float:
 def refusal(text: str, max_vagueness: float = DEFAULT_MAX_VAGUENESS) -> str | None:
     """Why a rule is not let into a playbook; None where it is.
 
+    Beside what is vague, a rule that repeats a few characters over and over is refused: shown in a prompt, it
+    makes a small model do the same.
+
     Args:
         text: The rule.
-        max_vagueness: The greatest vagueness that is let in, in [0, 1]. Rules without any specific word are
-            refused at every setting.
+        max_vagueness: The greatest vagueness that is let in, in [0, 1]. Rules without any specific word, or
+            with repetitions, are refused at every setting.
     """
+    if loop := _LOOP.search(text):
+        return f"it repeats {loop[1]!r} over and over: {text[:80]!r}"
     vague = vagueness(text)
     if vague == 1.0:
         return f"it says nothing that does not go for every question: {text!r}"

@@ -9,15 +9,14 @@
 import math
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from importlib import import_module
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltyard.errors import InputError
 from tiltyard.optimizers.playbook.following import Follower
 from tiltyard.optimizers.playbook.playbook import Playbook
+from tiltyard.sentence_models import sentence_model
 
 HASHED = "hashed"
 """The index that needs no model."""
@@ -158,7 +157,7 @@ class SentenceSimilarity:
     """
 
     def __init__(self, model: str = "sentence-transformers/all-MiniLM-L6-v2") -> None:
-        self._model = _sentence_model(model)
+        self._model = sentence_model(model, option="similarity")
         _, values = self._embedded("Any text has as many values.")
         self._columns = _Columns(values.size)
 
@@ -236,21 +235,3 @@ def _vectorizers() -> Sequence[Any]:
         HashingVectorizer(ngram_range=(1, 2), stop_words="english", token_pattern=r"[^\W_]+", **shared),
         HashingVectorizer(analyzer="char_wb", ngram_range=(3, 4), **shared),
     )
-
-
-@cache
-def _sentence_model(name: str) -> Any:
-    try:
-        package = import_module("sentence_transformers")
-    except ImportError as error:
-        raise InputError(
-            f"the similarity {name!r} is a sentence-transformers model, and that package is not installed",
-            "pip install 'tiltyard[embeddings]', or use similarity=hashed",
-        ) from error
-    try:
-        return package.SentenceTransformer(name)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"there is no sentence-transformers model {name!r} ({error})",
-            "check the name, or use similarity=hashed",
-        ) from error
