@@ -4,6 +4,8 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
+from hydra_plugins.tiltyard_launchers import PlannedLauncher
+
 
 class PlannedSweeper(BasicSweeper):
     """Composes and checks every job before the first one starts, then launches them all.
@@ -21,9 +23,10 @@ class PlannedSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
+        launcher = self.launcher
         return run_sweep(
             [*self._parse_config(), *arguments],
             master=self.config,
             context=self.hydra_context,
-            launcher=self.launcher,
+            launcher=launcher.workforce() if isinstance(launcher, PlannedLauncher) else launcher,
         )

@@ -48,7 +48,17 @@ AXES: dict[str, tuple[str, ...]] = {
 INSIDE: dict[str, tuple[str, ...]] = {"optimizer": (*AXES["optimizer"], *AXES["model"])}
 """What it passes to the nodes inside one: to a chain's steps, and to an optimizer's further models."""
 
-OUTSIDE_FINGERPRINT = ("labels", "tracking", "debug", "evaluation", "cache", "resume", "retry", "plan")
+OUTSIDE_FINGERPRINT = (
+    "labels",
+    "tracking",
+    "debug",
+    "evaluation",
+    "cache",
+    "resume",
+    "retry",
+    "plan",
+    "timeout",
+)
 """Top-level keys that cannot change a result: names, places, how many run at once, what is reused or run."""
 
 
@@ -160,6 +170,8 @@ class ExperimentConfig:
     """In a sweep, run only combinations whose last run failed or was killed."""
     plan: bool = False
     """Print what a sweep would do, and do nothing."""
+    timeout: Annotated[float | None, Field(gt=0)] = None
+    """Seconds that each job of a sweep may take; one that takes longer is ended. None sets no limit."""
     debug: bool = False
     """Show tracebacks of errors that are otherwise one line."""
 

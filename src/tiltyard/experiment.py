@@ -33,6 +33,7 @@ from tiltyard.record import SIMULATION_FOLDER, Record, recording
 from tiltyard.result import EpochScore, ExperimentResult
 from tiltyard.simulations.simulation import Simulation
 from tiltyard.tasks.task import Splits, Task
+from tiltyard.telemetry import activity
 from tiltyard.telemetry.energy import EnergyMeter
 from tiltyard.telemetry.latency import LatencyRecorder
 from tiltyard.telemetry.memory import PeakMemory
@@ -86,12 +87,14 @@ def run(
         student = task.program(task.signature)
         simulation: Simulation = instantiate(cfg.simulation)
         latencies = LatencyRecorder()
+        activity.phase("load")
         with models_in_use(cfg) as models, PeakMemory() as memory, EnergyMeter() as energy:
             lm = models.own
             _describe(models, record)
             record.settle_fingerprint(fingerprint(cfg))
             test = _Test(splits.test, task, lm, _threads(cfg, lm), folder, cfg)
             with dspy.context(**_settings(lm, test.threads)):
+                activity.phase("compile")
                 with latencies.measure("compile"):
                     compiled = _compile(student, splits, task, models, cfg, record, found.notes())
                 record.describe_asking(asked(cfg.task, task, compiled.program, lm))
@@ -102,9 +105,11 @@ def run(
                 epochs: tuple[EpochScore, ...] = ()
                 if cfg.evaluation.each_epoch and others:
                     epochs = evaluate_epochs(others, epoch, evaluation, folder, test.evaluate)
+                activity.phase("simulate")
                 simulated = simulation.simulate(
                     compiled.program, lm=lm, seed=cfg.seed, folder=folder / SIMULATION_FOLDER
                 )
+        activity.phase("record")
         return record.keep(
             model_id=model_id(lm),
             task=task,

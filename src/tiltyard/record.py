@@ -35,8 +35,9 @@ from tiltyard.reporting.attempts import attempt_rows
 from tiltyard.reporting.one_run import PACKAGE
 from tiltyard.reporting.optimization import legal_curves, legal_metrics, write_optimization
 from tiltyard.reporting.run_report import write_run_report
-from tiltyard.result import RESULT_FILE, EpochScore, ExperimentResult, run_name
+from tiltyard.result import RESULT_FILE, TRACEBACK_FILE, EpochScore, ExperimentResult, run_name
 from tiltyard.tasks.task import Task
+from tiltyard.telemetry import activity
 from tiltyard.telemetry.latency import LatencyRecorder
 from tiltyard.telemetry.source import git_commit
 from tiltyard.tracking.recorder import Run, Tracking
@@ -46,7 +47,6 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 LATENCY_FILE = "latency.json"
-TRACEBACK_FILE = "traceback.txt"
 SIMULATION_FOLDER = "simulation"
 """Where a simulation writes its own files."""
 FILES = (
@@ -258,6 +258,7 @@ def recording(
         parent=parent_run_id,
         folder=folder,
     ) as tracked:
+        activity.tracked_as(tracked.run_id)
         record = Record(cfg, folder, digest, tracked, command, overrides)
         try:
             yield record

@@ -14,6 +14,8 @@ from tiltyard.config import ExperimentConfig, Labels
 from tiltyard.files import write_text
 
 RESULT_FILE = "result.json"
+TRACEBACK_FILE = "traceback.txt"
+"""Where an unforeseen error leaves its traceback, beside the result."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tiltyard.telemetry import activity
+
 logger = logging.getLogger(__name__)
 
 Advance = Callable[[float, bool], None]
@@ -22,7 +24,8 @@ SECONDS_BETWEEN_LINES = 30.0
 def report_progress(total: int, label: str, show: bool | None = None) -> Iterator[Advance]:
     """Show the examples done, those failed among them, and the mean score so far.
 
-    Everything goes to stderr, so that stdout stays clean for pipes.
+    Everything goes to stderr, so that stdout stays clean for pipes. A job of a sweep also keeps it in its
+    folder, for whoever watches the sweep (:mod:`tiltyard.telemetry.activity`).
 
     Args:
         total: How many examples there are.
@@ -30,6 +33,18 @@ def report_progress(total: int, label: str, show: bool | None = None) -> Iterato
         show: True for the bar, False for nothing; None for the bar if stderr is a terminal, and else for a
             log line every 30 seconds.
     """
+    activity.phase("evaluate", total)
+    with _shown(total, label, show) as advance:
+
+        def advance_both(score: float, failed: bool) -> None:
+            activity.advance(score, failed)
+            advance(score, failed)
+
+        yield advance_both
+
+
+@contextmanager
+def _shown(total: int, label: str, show: bool | None) -> Iterator[Advance]:
     if show or (show is None and sys.stderr.isatty()):
         with _bar(total, label) as advance:
             yield advance

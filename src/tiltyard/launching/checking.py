@@ -68,6 +68,10 @@ class CheckBeforeRun(Callback):
 
 
 def _refuse_what_is_for_sweeps(experiment: ExperimentConfig) -> None:
-    for key, given in (("plan=true", experiment.plan), (f"retry={experiment.retry}", experiment.retry)):
+    for key, given in (
+        ("plan=true", experiment.plan),
+        (f"retry={experiment.retry}", experiment.retry),
+        (f"timeout={experiment.timeout}", experiment.timeout is not None),
+    ):
         if given:
             raise InputError(f"{key} is for sweeps, and this is a single run", "add -m, or leave it out")

@@ -18,7 +18,7 @@ from tiltyard.errors import JobError, TiltyardError
 from tiltyard.files import write_text
 from tiltyard.launching.identity import SweepIdentity
 from tiltyard.redaction import one_line
-from tiltyard.result import RESULT_FILE, ExperimentResult
+from tiltyard.result import RESULT_FILE, TRACEBACK_FILE, ExperimentResult
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +132,6 @@ def _set_up_logging(debug: bool) -> None:
 
 def _describe(error: Exception, folder: Path) -> TiltyardError:
     """The failure in one line; the traceback of an unforeseen one is kept beside the job's files."""
-    from tiltyard.record import TRACEBACK_FILE
-
     if isinstance(error, TiltyardError):
         return error
     write_text(folder / TRACEBACK_FILE, "".join(traceback.format_exception(error)))

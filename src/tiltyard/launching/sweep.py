@@ -17,11 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from tiltyard.config import instantiate
 from tiltyard.errors import JobError, TiltyardError
 from tiltyard.files import write_text
+from tiltyard.launching.assignment import assign
 from tiltyard.launching.composing import Composer
 from tiltyard.launching.identity import SweepIdentity
 from tiltyard.launching.job import store_flags
 from tiltyard.launching.outlook import NEEDED, Fate, Outlook, outlooks
 from tiltyard.launching.plan import PlannedJob, plan_jobs, write_plan
+from tiltyard.launching.workforce import Workforce
 from tiltyard.redaction import one_line
 from tiltyard.result import RESULT_FILE, ExperimentResult, run_name
 
@@ -34,14 +36,16 @@ ONE_BY_ONE = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 """Hydra's launcher that runs jobs in this process, one after the other."""
 
 
-def run_sweep(arguments: list[str], *, master: DictConfig, context: HydraContext, launcher: Any) -> None:
+def run_sweep(
+    arguments: list[str], *, master: DictConfig, context: HydraContext, launcher: Launcher | Workforce
+) -> None:
     """Plan, launch and sum up a sweep; with ``plan=true``, print the plan only.
 
     Args:
         arguments: Hydra overrides; those with several values span the combinations.
         master: The sweep's own composed config.
         context: What Hydra gave to the sweeper.
-        launcher: Runs the jobs; returns when all have ended.
+        launcher: Who runs the jobs: a workforce, or one of Hydra's own launchers, which composes them again.
 
     Raises:
         InputError: A combination is wrong; no job has been started.
@@ -76,10 +80,15 @@ def run_sweep(arguments: list[str], *, master: DictConfig, context: HydraContext
         SweepIdentity(folder.name, tracked.run_id, pins).save(folder)
         tracked.log_file(plan)
         try:
-            for batch in _batches(jobs, waiting, master):
-                _use(launcher, composer, master).launch(
-                    [job.overrides for job in batch], initial_job_idx=batch[0].number
-                )
+            if not isinstance(launcher, Launcher):
+                _work(launcher, waiting, composer, master)
+            else:
+                for batch in _batches(jobs, waiting, master):
+                    _use(launcher, composer, master).launch(
+                        [job.overrides for job in batch], initial_job_idx=batch[0].number
+                    )
+        except TiltyardError:
+            raise
         except Exception as error:
             raise JobError(f"the launcher failed: {one_line(error)}", f"files are in {folder}") from error
         finally:
@@ -124,6 +133,32 @@ def _own(result: ExperimentResult, job: PlannedJob, **changes: Any) -> Experimen
         overrides=tuple(job.overrides),
         **changes,
     )
+
+
+def _work(
+    workforce: Workforce, waiting: Sequence[PlannedJob], composer: Composer, master: DictConfig
+) -> None:
+    """Let a workforce run the jobs, and write down what becomes of those that cannot do it themselves."""
+    if not waiting:
+        return
+    of_number = {job.number: job for job in waiting}
+
+    def ended(number: int, reason: str) -> None:
+        job = of_number[number]
+        if reason:
+            _write_off(job, reason)
+        logger.info("job %d: %s", number, reason or "ended")
+
+    workforce.work([assign(job, composer, master) for job in waiting], ended)
+
+
+def _write_off(job: PlannedJob, reason: str) -> None:
+    """Leave the reason in the folder of a job that was broken off, and let its run end."""
+    try:
+        found = ExperimentResult.load(job.folder)
+    except (OSError, ValueError):
+        found = ExperimentResult.failed(job.experiment, job.folder, reason)
+    replace(found, error=found.error or reason, overrides=tuple(job.overrides)).save()
 
 
 def _batches(

@@ -16,6 +16,10 @@ from tiltyard.errors import InputError
 Device = Literal["cuda", "mps", "cpu"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
+MEMORY_SHARE = "TILTYARD_MEMORY_SHARE"
+"""The environment variable that says which part of the free memory a process plans with, in (0, 1]: processes
+that start together on one machine each see all of it."""
+
 _NAMES: dict[Device, str] = {"cuda": "CUDA GPU", "mps": "Apple GPU (MPS)", "cpu": "CPU"}
 
 
@@ -61,6 +65,8 @@ class Hardware:
         prefix_cache_mb: Memory for beginnings of prompts that later prompts may share, in MB (10**6 bytes);
             0 keeps none. Null is 20% of the memory that is free when the model is first used, and at most
             8 GiB.
+        workers: How many jobs of a sweep run at the same time, each in a process of its own. Without
+            ``threads`` they share the cores; several GPUs go round.
         compile: Compile the model with ``torch.compile``. It takes minutes at first, needs a C++ compiler on
             the CPU, and pays in long runs on a GPU.
     """
@@ -70,6 +76,7 @@ class Hardware:
     threads: Annotated[int | None, Field(ge=1)] = None
     max_batch_tokens: Annotated[int | None, Field(ge=256), Operational()] = None
     prefix_cache_mb: Annotated[int | None, Field(ge=0), Operational()] = None
+    workers: Annotated[int, Field(ge=1, le=1024), Operational()] = 1
     compile: bool = False
 
     def resolve(self) -> Placement:
@@ -108,6 +115,11 @@ def available_devices() -> tuple[Device, ...]:
     if torch.cuda.is_available():
         devices.insert(0, "cuda")
     return tuple(devices)
+
+
+def memory_share() -> float:
+    """Which part of the free memory this process plans with, in (0, 1]."""
+    return float(os.environ.get(MEMORY_SHARE, "1"))
 
 
 def rows_at_once(device: str) -> int:

@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from tiltyard.models.batching.key_values import Layout
-from tiltyard.models.hardware import rows_at_once
+from tiltyard.models.hardware import memory_share, rows_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Limits:
             batch_tokens: Instead of the measured number.
             prefix_bytes: Instead of the measured number; 0 keeps nothing.
         """
-        free = free_memory(device)
+        free = int(memory_share() * free_memory(device))
         on_gpu = device.type == "cuda"
         measured = max(SMALLEST_BATCH_TOKENS, int(BATCH_SHARE * free / layout.token_bytes))
         return cls(

@@ -1,0 +1,57 @@
+"""Hydra's door to Tiltyard's launchers: Hydra accepts them from the ``hydra_plugins`` namespace only.
+
+Hydra imports this module at every start, so what does the work is imported when a sweep begins.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from tiltyard.launching.workforce import Workforce
+
+
+class PlannedLauncher(Launcher):
+    """A launcher for sweeps that are planned first: it takes composed configs, and gives back files only."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Needs nothing of it: a job carries its own config."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Refuse: another sweeper has no plan."""
+        from tiltyard.errors import InputError
+
+        raise InputError(
+            "Tiltyard's launchers work with Tiltyard's sweepers only",
+            "leave hydra/sweeper alone, or add hydra/launcher=basic",
+        )
+
+    @abstractmethod
+    def workforce(self) -> "Workforce":
+        """Who works on the jobs.
+
+        Raises:
+            InputError: An option is wrong, or a package that it takes is not installed.
+        """
+
+
+class WorkersLauncher(PlannedLauncher):
+    """Worker processes on this machine.
+
+    Args:
+        workers: How many jobs run at the same time, at least 1.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self._workers = workers
+
+    def workforce(self) -> "Workforce":
+        """See :meth:`PlannedLauncher.workforce`."""
+        from tiltyard.launching.workers import Workers
+
+        return Workers(self._workers)

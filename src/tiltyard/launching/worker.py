@@ -1,0 +1,66 @@
+"""A worker process: it leaves with its sweep, and keeps what a job prints in the job's folder."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tiltyard.launching.assignment import Assignment
+
+CONSOLE_FILE = "console.log"
+"""What a job's process printed, down to its last words; removed where it printed nothing."""
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def prepare(sweep_pid: int) -> None:
+    """Set up a worker: it ends when the sweep's process is gone, and leaves Ctrl-C to that process.
+
+    Args:
+        sweep_pid: The process that the worker works for.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the sweep tells its workers
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    threading.Thread(target=_leave_with, args=(sweep_pid,), name="leave-with-sweep", daemon=True).start()
+
+
+def _leave_with(sweep_pid: int) -> None:
+    """A job that nobody waits for would go on beside the next try of itself."""
+    try:
+        sweep = psutil.Process(sweep_pid)
+        while sweep.is_running() and sweep.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    except psutil.NoSuchProcess:
+        pass
+    os._exit(1)
+
+
+def carry_out(assignment: Assignment) -> str:
+    """Run a job; see :meth:`tiltyard.launching.assignment.Assignment.carry_out`."""
+    with _console_in(assignment.folder / CONSOLE_FILE):
+        return assignment.carry_out()
+
+
+@contextmanager
+def _console_in(file: Path) -> Iterator[None]:
+    """Send what this process prints, C libraries included, into a file while a block runs."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    before = {number: os.dup(number) for number in (1, 2)}
+    with file.open("ab") as console:
+        for number in before:
+            os.dup2(console.fileno(), number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, kept in before.items():
+            os.dup2(kept, number)
+            os.close(kept)
+        if not file.stat().st_size:
+            file.unlink()

@@ -1,0 +1,130 @@
+"""What a job is doing at this moment, in a small file in its folder, for whoever watches it.
+
+>>> with recording_activity(folder):
+...     phase("compile")
+...     phase("evaluate", total=240)
+...     advance(score=1.0, failed=False)
+>>> read_activity(folder)
+Activity(pid=4711, host='node3', phase='evaluate', done=1, total=240, failed=0, score=1.0, …)
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from tiltyard.files import write_text
+
+FILE = "activity.json"
+SECONDS_BETWEEN_WRITES = 1.0
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a job is doing."""
+
+    pid: int = field(default_factory=os.getpid)
+    """Its process."""
+    host: str = field(default_factory=socket.gethostname)
+    """The machine that its process is on."""
+    started: float = field(default_factory=time.time)
+    """When it began, in seconds since 1970."""
+    phase: str = "start"
+    """The step that it is in, such as ``compile`` or ``evaluate``."""
+    done: int = 0
+    """How many examples of the phase are done."""
+    total: int | None = None
+    """How many there are; None where the phase does not count."""
+    failed: int = 0
+    """How many of those done failed."""
+    score: float | None = None
+    """Their mean score, in [0, 1]; None while there is none."""
+    run_id: str | None = None
+    """The tracked run; None before it exists, and without tracking."""
+
+
+class _Recorder:
+    """Keeps an activity's file up to date; threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / FILE
+        self._lock = threading.Lock()
+        self._written = 0.0
+        self._scores = 0.0
+        self.activity = Activity()
+        self._write()
+
+    def phase(self, name: str, total: int | None) -> None:
+        with self._lock:
+            self._scores = 0.0
+            self.activity = replace(self.activity, phase=name, total=total, done=0, failed=0, score=None)
+            self._write()
+
+    def run_id(self, run_id: str | None) -> None:
+        with self._lock:
+            self.activity = replace(self.activity, run_id=run_id)
+            self._write()
+
+    def advance(self, score: float, failed: bool) -> None:
+        with self._lock:
+            now = self.activity
+            self._scores += score
+            done = now.done + 1
+            self.activity = replace(now, done=done, failed=now.failed + failed, score=self._scores / done)
+            if time.monotonic() - self._written >= SECONDS_BETWEEN_WRITES:
+                self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        with suppress(OSError):  # a full disk is for the rows to report
+            write_text(self._file, json.dumps(asdict(self.activity)) + "\n")
+
+
+_RECORDER: ContextVar[_Recorder | None] = ContextVar("activity", default=None)
+
+
+@contextmanager
+def recording_activity(folder: Path) -> Iterator[None]:
+    """Keep in a folder what this process's job is doing while a block runs; the folder is made if need be."""
+    token = _RECORDER.set(_Recorder(folder))
+    try:
+        yield
+    finally:
+        _RECORDER.reset(token)
+
+
+def phase(name: str, total: int | None = None) -> None:
+    """Say that the job is in a new phase; nothing happens where nobody records.
+
+    Args:
+        name: What it does now.
+        total: How many examples it will work on, where it counts them.
+    """
+    if recorder := _RECORDER.get():
+        recorder.phase(name, total)
+
+
+def advance(score: float, failed: bool) -> None:
+    """Count one more example, given its score and whether it failed."""
+    if recorder := _RECORDER.get():
+        recorder.advance(score, failed)
+
+
+def tracked_as(run_id: str | None) -> None:
+    """Say which tracked run the job is."""
+    if recorder := _RECORDER.get():
+        recorder.run_id(run_id)
+
+
+def read_activity(folder: Path) -> Activity | None:
+    """What the job of a folder is doing, or did last; None where it has not begun."""
+    try:
+        return Activity(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
