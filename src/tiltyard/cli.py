@@ -133,6 +133,12 @@ def _doctor_command(arguments: list[str]) -> None:
     doctor(arguments)
 
 
+def _status_command(arguments: list[str]) -> None:
+    from tiltyard.launching.status_command import status
+
+    status(arguments)
+
+
 def _cache_command(arguments: list[str]) -> None:
     from tiltyard.cache_command import cache
 
@@ -142,6 +148,7 @@ def _cache_command(arguments: list[str]) -> None:
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": _report_command,
     "ui": _ui_command,
+    "status": _status_command,
     "doctor": _doctor_command,
     "cache": _cache_command,
 }

@@ -23,9 +23,12 @@ from tiltyard.launching.identity import SweepIdentity
 from tiltyard.launching.job import store_flags
 from tiltyard.launching.outlook import NEEDED, Fate, Outlook, outlooks
 from tiltyard.launching.plan import PlannedJob, plan_jobs, write_plan
+from tiltyard.launching.watching import watching
 from tiltyard.launching.workforce import Workforce
 from tiltyard.redaction import one_line
 from tiltyard.result import RESULT_FILE, ExperimentResult, run_name
+from tiltyard.telemetry import activity
+from tiltyard.telemetry.activity import recording_activity
 
 if TYPE_CHECKING:
     from tiltyard.tracking.recorder import Run
@@ -64,6 +67,7 @@ def run_sweep(
     folder = Path(str(master.hydra.sweep.dir)).absolute()
     for job in jobs:  # what an earlier sweep left in this folder is not this one's
         (job.folder / RESULT_FILE).unlink(missing_ok=True)
+        (job.folder / activity.FILE).unlink(missing_ok=True)
     expected = [_settle(job, outlook) for job, outlook in zip(jobs, expected, strict=True)]
     write_text(folder / "multirun.yaml", OmegaConf.to_yaml(master))
     plan = write_plan(jobs, expected, folder)
@@ -81,7 +85,7 @@ def run_sweep(
         tracked.log_file(plan)
         try:
             if not isinstance(launcher, Launcher):
-                _work(launcher, waiting, composer, master)
+                _work(launcher, waiting, composer, master, folder)
             else:
                 for batch in _batches(jobs, waiting, master):
                     _use(launcher, composer, master).launch(
@@ -136,20 +140,24 @@ def _own(result: ExperimentResult, job: PlannedJob, **changes: Any) -> Experimen
 
 
 def _work(
-    workforce: Workforce, waiting: Sequence[PlannedJob], composer: Composer, master: DictConfig
+    workforce: Workforce,
+    waiting: Sequence[PlannedJob],
+    composer: Composer,
+    master: DictConfig,
+    folder: Path,
 ) -> None:
     """Let a workforce run the jobs, and write down what becomes of those that cannot do it themselves."""
     if not waiting:
         return
     of_number = {job.number: job for job in waiting}
+    with recording_activity(folder), watching(folder) as tell:
 
-    def ended(number: int, reason: str) -> None:
-        job = of_number[number]
-        if reason:
-            _write_off(job, reason)
-        logger.info("job %d: %s", number, reason or "ended")
+        def ended(number: int, reason: str) -> None:
+            if reason:
+                _write_off(of_number[number], reason)
+            tell(number)
 
-    workforce.work([assign(job, composer, master) for job in waiting], ended)
+        workforce.work([assign(job, composer, master) for job in waiting], ended)
 
 
 def _write_off(job: PlannedJob, reason: str) -> None:

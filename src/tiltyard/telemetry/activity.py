@@ -19,6 +19,8 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import psutil
+
 from tiltyard.files import write_text
 
 FILE = "activity.json"
@@ -37,6 +39,8 @@ class Activity:
     """When it began, in seconds since 1970."""
     phase: str = "start"
     """The step that it is in, such as ``compile`` or ``evaluate``."""
+    phase_started: float = field(default_factory=time.time)
+    """When the step began."""
     done: int = 0
     """How many examples of the phase are done."""
     total: int | None = None
@@ -47,6 +51,17 @@ class Activity:
     """Their mean score, in [0, 1]; None while there is none."""
     run_id: str | None = None
     """The tracked run; None before it exists, and without tracking."""
+
+    def is_alive(self) -> bool | None:
+        """Whether its process still runs; None where that is on another machine and cannot be seen."""
+        if self.host != socket.gethostname():
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            is_later = process.create_time() > self.started  # numbers of processes are given again
+            return not is_later and bool(process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
 
 
 class _Recorder:
@@ -63,7 +78,15 @@ class _Recorder:
     def phase(self, name: str, total: int | None) -> None:
         with self._lock:
             self._scores = 0.0
-            self.activity = replace(self.activity, phase=name, total=total, done=0, failed=0, score=None)
+            self.activity = replace(
+                self.activity,
+                phase=name,
+                phase_started=time.time(),
+                total=total,
+                done=0,
+                failed=0,
+                score=None,
+            )
             self._write()
 
     def run_id(self, run_id: str | None) -> None:
