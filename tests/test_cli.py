@@ -323,7 +323,8 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(tiltyard, in_folder):
 
 
 def test_what_a_fixed_sweep_folder_held_before_is_not_reported(tiltyard, in_folder, monkeypatch):
-    fixed = ["-m", "model=lexical", "task=iot_tiny", "limit=1", "hydra.sweep.dir=fixed", "tracking=off"]
+    here = ["-m", "hydra/launcher=basic", "hydra.sweep.dir=fixed"]
+    fixed = [*here, "model=lexical", "task=iot_tiny", "limit=1", "tracking=off"]
     assert tiltyard(*fixed, "seed=0,1")[0] == 0
     monkeypatch.setattr("tiltyard.experiment.run", lambda *_, **__: (_ for _ in ()).throw(OSError("gone")))
     code, out, _ = tiltyard(*fixed, "seed=0,1")

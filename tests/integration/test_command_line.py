@@ -118,7 +118,9 @@ def test_a_sweep_loads_a_models_weights_once(tmp_path):
     )
     _, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
-    assert err.count("Loaded weights") == 1
+    logs = [file.read_text() for file in tmp_path.glob("outputs/sweeps/*/*/tiltyard.log")]
+    assert len(logs) == 4
+    assert "".join(logs).count("Loaded weights") == 1
 
 
 def test_the_wheel_works_outside_the_checkout(tmp_path):

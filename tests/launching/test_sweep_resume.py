@@ -11,7 +11,7 @@ from tiltyard.cli import main
 from tiltyard.tracking.reader import earlier_runs, runs
 from tiltyard.tracking.recorder import LocalTracking
 
-FAST = ("-m", "model=lexical", "task=iot_tiny", "limit=2")
+FAST = ("-m", "hydra/launcher=basic", "model=lexical", "task=iot_tiny", "limit=2")
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_model_that_is_fetched_when_it_is_loaded_counts_by_what_was_fetched(
     (in_folder / "fetched_on_loading.py").write_text(FETCHED)
     (in_folder / "mine/model").mkdir(parents=True)
     (in_folder / "mine/model/house.yaml").write_text("_target_: fetched_on_loading.model\nsource: cached\n")
-    sweep = ("--config-dir", "mine", "-m", "model=house", "task=iot_tiny", "limit=1")
+    sweep = ("--config-dir", "mine", "-m", "hydra/launcher=basic", "model=house", "task=iot_tiny", "limit=1")
     for folder, status in (("first", "ok"), ("second", "kept")):
         assert tiltyard(*sweep, f"hydra.sweep.dir={folder}")[0] == 0
         assert [job["status"] for job in table_of(in_folder / folder)] == [status]

@@ -179,7 +179,7 @@ def test_all_jobs_of_a_sweep_start_from_one_version(in_folder, tracking, monkeyp
     latest = "optimizer.playbook=models:/iot_tiny.lexical.ace/latest"
 
     # Each job registers a version, so that latest moves while the sweep runs.
-    assert main(("-m", *ace, latest, "seed=0,1", "hydra.sweep.dir=swept")) == 0
+    assert main(("-m", "hydra/launcher=basic", *ace, latest, "seed=0,1", "hydra.sweep.dir=swept")) == 0
 
     first = "models:/iot_tiny.lexical.ace/1"
     assert json.loads((in_folder / "swept/sweep.json").read_text())["pins"] == {latest.split("=")[1]: first}
