@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from tiltyard.errors import InputError
 from tiltyard.redaction import one_line
@@ -14,11 +15,14 @@ from tiltyard.tracking.store import open_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+    from requests import Response
 
 T = TypeVar("T")
 
-PROBE_TIMEOUT_S = 3.0
-"""How long a server may take to say that it is there."""
+PROBE = "/api/2.0/mlflow/experiments/search"
+"""What a server is asked for to see that it is there and lets one in."""
+PROBE_TIMEOUTS_S = (3.0, 30.0)
+"""How long a server may take to be reached, and to answer: one that many write to has a queue."""
 BUSY_WAITS_S = (0.5, 1.0, 2.0, 4.0)
 """Pauses before a local database that other processes keep busy is tried again."""
 
@@ -130,10 +134,14 @@ def open_server(uri: str) -> Connection:
 
 
 def probe_server(uri: str) -> None:
-    """Ask a server whether it is there, once and briefly.
+    """Ask a server for a list of experiments, once: it answers only those whom it lets in.
+
+    ``/health`` would not do: MLflow's server answers it without credentials, under any host name and
+    without its database.
 
     Raises:
-        InputError: It is not, or it refuses the credentials.
+        InputError: No MLflow server answers, its certificate is not trusted, it refuses the credentials or
+            the name in its address, or its database is down.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
@@ -142,25 +150,51 @@ def probe_server(uri: str) -> None:
     try:
         response = http_request(  # type: ignore[no-untyped-call]
             get_default_host_creds(uri),  # type: ignore[no-untyped-call]
-            "/health",
+            PROBE,
             "GET",
+            params={"max_results": 1},
             max_retries=0,
-            timeout=PROBE_TIMEOUT_S,
+            timeout=PROBE_TIMEOUTS_S,
             raise_on_status=False,
+            allow_redirects=False,  # a login page is no answer
         )
     except MlflowException as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise InputError(
+                f"the certificate of {uri} is not trusted",
+                "set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority",
+            ) from error
         raise InputError(
             f"no MLflow server answers at {uri}", "start it, correct tracking.uri, or use tracking=local"
         ) from error
+    if response.status_code == 403 and "Invalid Host header" in response.text:
+        name = urlsplit(uri).netloc
+        raise InputError(
+            f"the MLflow server at {uri} refuses requests to {name}",
+            f"start it with --allowed-hosts {name}, or correct tracking.uri",
+        )
     if response.status_code in (401, 403):
         raise InputError(
             f"the MLflow server at {uri} refused the credentials",
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         )
-    if response.status_code != 200:
+    if response.status_code >= 500:
         raise InputError(
-            f"{uri}/health answered {response.status_code}: no MLflow server", "correct tracking.uri"
+            f"the MLflow server at {uri} answers {response.status_code}",
+            "see whether it and its database are up, or use tracking=local",
         )
+    if not _lists_experiments(response):
+        raise InputError(
+            f"{uri}{PROBE} answered {response.status_code}: no MLflow server", "correct tracking.uri"
+        )
+
+
+def _lists_experiments(response: "Response") -> bool:
+    """Whether a server's answer is MLflow's; an empty list is an empty object."""
+    try:
+        return response.status_code == 200 and isinstance(response.json(), dict)
+    except ValueError:
+        return False
 
 
 @cache
