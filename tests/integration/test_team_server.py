@@ -22,8 +22,8 @@ USER, PASSWORD = "ada", "kept-in-the-environment-only"
 EXPERIMENT = "nobody made it before"
 SWEEPS = ("seed=0", "seed=1")
 """What is started at the same time; each of them with and without an optimizer."""
-PARALLEL: tuple[str, ...] = ()
-"""Overrides that let one sweep run several jobs at a time."""
+PARALLEL = ("hardware.workers=2",)
+"""Overrides that let each sweep run several jobs at a time."""
 MODEL = "iot_tiny.lexical.bootstrap"
 
 
