@@ -19,7 +19,7 @@ from tiltyard.evaluation.rows import read_rows, rows_of_the_score
 from tiltyard.files import write_bytes
 from tiltyard.tracking.connection import Connection, StoreFailureError
 from tiltyard.tracking.recorder import Tracking
-from tiltyard.tracking.run import KIND, PARENT
+from tiltyard.tracking.tags import KIND, PARENT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,8 +18,9 @@ from pydantic import Field
 from tiltyard.errors import InputError
 from tiltyard.tracking.connection import Connection, open_local, open_server
 from tiltyard.tracking.params import flatten
-from tiltyard.tracking.run import KIND, PARENT, MlflowRun, Run
+from tiltyard.tracking.run import MlflowRun, Run
 from tiltyard.tracking.store import has_store
+from tiltyard.tracking.tags import KIND, PARENT
 from tiltyard.tracking.untracked import UntrackedRun
 
 __all__ = ["LocalTracking", "NoTracking", "Run", "ServerTracking", "Tracking"]

@@ -1,7 +1,8 @@
 """Writes one run: its metrics, tags, artifacts, program and final status.
 
 A run that ends its ``with`` block is FINISHED; one that a signal interrupts is KILLED; any other exception
-makes it FAILED, with the reason in the tag ``tiltyard.error``. What was recorded before stays.
+makes it FAILED, with the reason in the tag ``tiltyard.error``. What was recorded before stays. While the run
+is open, a thread beside it says every minute that it lives, and sends the metrics that wait.
 """
 
 import logging
@@ -12,29 +13,29 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from tiltyard.errors import InputError, JobError, TiltyardError
 from tiltyard.redaction import one_line, redact
+from tiltyard.tracking.buffer import MetricBuffer
 from tiltyard.tracking.connection import Connection, StoreFailureError
+from tiltyard.tracking.heartbeat import FLUSH_EVERY_S, HEARTBEAT_EVERY_S, Heartbeat, Pulse
 from tiltyard.tracking.params import TAG_LIMIT, legal_name, shorten
+from tiltyard.tracking.processes import this_process
+from tiltyard.tracking.tags import ERROR, HEARTBEAT
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-KIND = "tiltyard.kind"
-"""The tag that tells jobs from the sweeps that are their parents: ``job`` or ``sweep``."""
-PARENT = "mlflow.parentRunId"
-"""MLflow's tag for the run above."""
-ERROR = "tiltyard.error"
-"""The tag that says why a run failed."""
 PROGRAM = "program"
 """The artifact folder of a run's compiled program."""
 TABLE = "predictions.json"
 """The artifact that shows a run's rows as an MLflow table."""
 
-METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 INTERRUPTED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 """Exit codes that say which signal ended the process."""
@@ -49,7 +50,10 @@ class Run(Protocol):
         ...
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record metrics; one that is given again at another step becomes a curve."""
+        """Record metrics; one that is given again at another step becomes a curve.
+
+        They reach the store within seconds, or when the run ends.
+        """
         ...
 
     def log_curves(self, points: Iterable[tuple[int, Mapping[str, float]]]) -> None:
@@ -100,7 +104,8 @@ class MlflowRun:
     """A run in MLflow, written through a client of its own: MLflow's global active run is per thread.
 
     When the store fails, the call that noticed it raises a :class:`JobError` that says where the run's own
-    files are, and so does every later one, at once.
+    files are, and so does every later one, at once. Metrics wait to be sent together, so that for them it may
+    be a later call, or the run's end.
 
     Args:
         connection: The store.
@@ -119,6 +124,9 @@ class MlflowRun:
         self._tags = dict(tags)
         self._folder = folder
         self._lost: JobError | None = None
+        self._metrics = MetricBuffer(self._send_metrics)
+        self._heartbeat = Heartbeat(connection, run_id)
+        self._pulse = Pulse({self._heartbeat.beat: HEARTBEAT_EVERY_S, self._metrics.flush: FLUSH_EVERY_S})
 
     @classmethod
     def create(
@@ -131,22 +139,24 @@ class MlflowRun:
         params: Mapping[str, str],
         folder: Path | None,
     ) -> Self:
-        """Create a run with its params.
+        """Create a run of this process with its params, and begin to say that it lives.
 
         Raises:
             InputError: The experiment was deleted.
             JobError: The store failed.
         """
         clean = _clean_tags(tags)
+        own = this_process().tags() | {HEARTBEAT: Heartbeat.now()}
         try:
             experiment_id = connection.ensure_experiment(experiment)
             created = connection.call(
-                lambda: connection.client.create_run(experiment_id, tags=clean, run_name=name)
+                lambda: connection.client.create_run(experiment_id, tags=clean | own, run_name=name)
             )
         except StoreFailureError as failure:
             raise _lost_store(connection, f"start run {name}", failure, folder) from failure
         run = cls(connection, created.info.run_id, clean, folder)
         try:
+            run._pulse.start()
             run._log_params(params)
         except BaseException as error:
             run.__exit__(type(error), error, error.__traceback__)
@@ -161,14 +171,16 @@ class MlflowRun:
         """See :meth:`Run.log_curves`."""
         from mlflow.entities import Metric
 
+        if self._lost is not None:
+            raise self._lost
         now = int(time.time() * 1000)
-        entities = [
-            Metric(legal_name(name), float(value), now, step)
-            for step, metrics in points
-            for name, value in metrics.items()
-        ]
-        for batch in _batches(entities, METRICS_PER_BATCH):
-            self._write("its metrics", partial(self._client.log_batch, self._id, metrics=batch))
+        self._metrics.add(
+            [
+                Metric(legal_name(name), float(value), now, step)
+                for step, metrics in points
+                for name, value in metrics.items()
+            ]
+        )
 
     def log_folder(self, folder: Path, into: str | None = None) -> None:
         """See :meth:`Run.log_folder`."""
@@ -214,11 +226,14 @@ class MlflowRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._pulse.stop()
         if error is None:
-            self._write("its end", lambda: self._client.set_terminated(self._id, "FINISHED"))
+            self._metrics.flush()
+            self._write("its end", self._finish)
             return
         try:
             self._connection.probe()
+            self._save_metrics()
             if _is_interruption(error):
                 self._end("KILLED")
             else:
@@ -226,6 +241,21 @@ class MlflowRun:
                 self._end("FAILED", reason)
         except (StoreFailureError, InputError) as failure:  # the error that ended the run matters more
             logger.warning("Run %s keeps the status RUNNING: %s", self._id, failure)
+
+    def _finish(self) -> None:
+        self._heartbeat.end_silence()
+        self._client.set_terminated(self._id, "FINISHED")
+
+    def _save_metrics(self) -> None:
+        """Send what waits, also to a store that has failed: it may be back."""
+        self._lost = None
+        try:
+            self._metrics.flush()
+        except JobError as lost:  # what ended the run matters more
+            logger.warning("Run %s lacks its latest metrics: %s", self._id, lost)
+
+    def _send_metrics(self, batch: "list[Metric]") -> None:
+        self._write("its metrics", lambda: self._client.log_batch(self._id, metrics=batch))
 
     def _end(self, status: str, reason: str | None = None) -> None:
         call = self._connection.call
