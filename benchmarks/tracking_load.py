@@ -4,10 +4,10 @@
     32 processes, each 100 steps of a metric, 100 params and 3 artifacts, write-ahead log
     opened  2.9 s   all recorded  7.1 s   450 steps/s   slowest call 1.2 s
 
-Each process opens a run in the folder as a job does and logs its metric step by step. MLflow is imported once,
-and the processes are forked from there before any store is open: what is timed is the store, not imports. Then
-the store is read; the exit code is 1 where anything is missing, a process failed, or one of them printed
-anything.
+Each process opens a run in the folder as a job does and logs its metric step by step. MLflow is imported
+once, and the processes are forked from there before any store is open: what is timed is the store, not
+imports. Then the store is read; the exit code is 1 where anything is missing, a process failed, or one of
+them printed anything.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from tiltyard.config import ExperimentConfig, resolve
+from tiltyard.config import ExperimentConfig, instantiate, resolve
 from tiltyard.errors import JobError, TiltyardError
 from tiltyard.files import write_text
 from tiltyard.launching.identity import SweepIdentity
@@ -37,6 +37,7 @@ def run_job(cfg: DictConfig) -> None:
     """
     from tiltyard.experiment import run
     from tiltyard.reporting.terminal import print_result
+    from tiltyard.tracking.dead_runs import end_dead_runs
 
     end_on_sigterm()
     hydra = HydraConfig.get()
@@ -49,6 +50,8 @@ def run_job(cfg: DictConfig) -> None:
     command = command_of(hydra)
     try:
         sweep = SweepIdentity.load(Path(hydra.sweep.dir)) if in_sweep else None
+        if sweep is None:  # a sweep has done it for its jobs
+            end_dead_runs(instantiate(experiment.tracking))
         result = run(
             experiment,
             folder,

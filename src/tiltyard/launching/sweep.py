@@ -57,6 +57,8 @@ def run_sweep(
     pins: dict[str, str] = {}
     composer = Composer(context.config_loader)
     jobs = plan_jobs(arguments, master, composer, pins)
+    if not jobs[0].experiment.plan:  # which changes nothing
+        _end_dead_runs(jobs[0])
     expected = outlooks(jobs)
     if jobs[0].experiment.plan:
         from tiltyard.launching.dry_run import print_plan
@@ -101,6 +103,12 @@ def run_sweep(
             raise JobError(
                 f"{failed} of {len(jobs)} jobs failed", f"the table says why; their files are in {folder}"
             )
+
+
+def _end_dead_runs(job: PlannedJob) -> None:
+    from tiltyard.tracking.dead_runs import end_dead_runs
+
+    end_dead_runs(instantiate(job.experiment.tracking))
 
 
 def _settle(job: PlannedJob, outlook: Outlook) -> Outlook:

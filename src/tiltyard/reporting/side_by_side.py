@@ -24,7 +24,10 @@ Kind = Literal["right to wrong", "wrong to right", "worse", "better"]
 
 KINDS: tuple[Kind, ...] = ("right to wrong", "wrong to right", "worse", "better")
 """How an example's score can change: *right* is full marks; *worse* and *better* are so without them."""
-NOT_ORIGIN = ("kind", "sweep", "task", "model", "optimizer", "simulation", "mode", "command", "version")
+NOT_ORIGIN = (
+    *("kind", "sweep", "task", "model", "optimizer", "simulation", "mode", "command", "version"),
+    *("machine", "pid", "process_start", "heartbeat"),
+)
 """``tiltyard.`` tags that say nothing of where a run came from, or what the config says too."""
 OF_THE_SCORE = ("score", "score.low", "score.high")
 """Metrics that stand with the paired test."""

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from tiltyard.errors import JobError
+from tiltyard.redaction import redact
 from tiltyard.tracking.connection import Connection, StoreFailureError
 from tiltyard.tracking.heartbeat import SILENT_AFTER_S
 from tiltyard.tracking.params import TAG_LIMIT, shorten
@@ -93,7 +94,7 @@ def end_dead_runs(
 
 
 def end_run(tracking: Tracking, run_id: str, status: str, reason: str) -> bool:
-    """End a run whose process has died, as whoever has seen that says.
+    """End a run now, for whoever has seen its process die.
 
     Args:
         tracking: Where the run is.
@@ -113,7 +114,7 @@ def end_run(tracking: Tracking, run_id: str, status: str, reason: str) -> bool:
         run = connection.call(lambda: connection.client.get_run(run_id))
         if run.info.status != RUNNING:
             return False
-        _end(connection, run, status, reason)
+        _end(connection, run_id, status, reason, None)
     except StoreFailureError as failure:
         raise JobError(f"{connection.place}: could not end run {run_id} ({failure})") from failure
     return True
@@ -162,7 +163,7 @@ def _end_if_dead(connection: Connection, run_id: str, clock: Callable[[], float]
     reason = _verdict(run, clock()) if run.info.status == RUNNING else None
     if reason is None:
         return None
-    _end(connection, run, "KILLED", reason)
+    _end(connection, run_id, "KILLED", reason, _last_sign(run))
     return EndedRun(run_id, run.info.run_name, reason)
 
 
@@ -190,8 +191,9 @@ def _last_sign(run: Any) -> float:
         return started
 
 
-def _end(connection: Connection, run: Any, status: str, reason: str) -> None:
+def _end(connection: Connection, run_id: str, status: str, reason: str, ended: float | None) -> None:
+    """End a run at a time in seconds since 1970, or now."""
     client, call = connection.client, connection.call
-    run_id, last = run.info.run_id, int(_last_sign(run) * 1000)
-    call(lambda: client.set_tag(run_id, ERROR, shorten(reason, TAG_LIMIT)))
-    call(lambda: client.set_terminated(run_id, status, end_time=last))
+    at = None if ended is None else int(ended * 1000)
+    call(lambda: client.set_tag(run_id, ERROR, shorten(redact(reason), TAG_LIMIT)))
+    call(lambda: client.set_terminated(run_id, status, end_time=at))
