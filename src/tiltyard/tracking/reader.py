@@ -37,7 +37,7 @@ class TrackedRun:
     name: str
     status: str
     """``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``. A process that could not say how it ended
-    (SIGKILL, power) leaves ``RUNNING``."""
+    (SIGKILL, power) leaves ``RUNNING`` until :func:`tiltyard.tracking.dead_runs.end_dead_runs`."""
     started: datetime
     """UTC."""
     ended: datetime | None
