@@ -175,6 +175,18 @@ def _write_off(job: PlannedJob, reason: str) -> None:
     except (OSError, ValueError):
         found = ExperimentResult.failed(job.experiment, job.folder, reason)
     replace(found, error=found.error or reason, overrides=tuple(job.overrides)).save()
+    doing = activity.read_activity(job.folder)
+    if doing is not None and doing.run_id is not None:
+        _end_run(job, doing.run_id, reason)
+
+
+def _end_run(job: PlannedJob, run_id: str, reason: str) -> None:
+    from tiltyard.tracking.dead_runs import end_run
+
+    try:
+        end_run(instantiate(job.experiment.tracking), run_id, "KILLED", reason)
+    except TiltyardError as error:  # the next start does it
+        logger.warning("Job %d leaves its run RUNNING: %s", job.number, error)
 
 
 def _batches(
