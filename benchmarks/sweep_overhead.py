@@ -3,8 +3,8 @@
     $ python benchmarks/sweep_overhead.py --jobs 40 --workers 1,2
 
 Both are started as processes with few jobs and with many: the difference, per job, is free of what a start
-costs. A job of Tiltyard evaluates one example with the lexical reader and is tracked; that it does something is
-part of its figure. They take turns, so that a busy machine slows both.
+costs. A job of Tiltyard evaluates one example with the lexical reader and is tracked; that it does something
+is part of its figure. They take turns, so that a busy machine slows both.
 """
 
 import argparse
