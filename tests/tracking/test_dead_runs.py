@@ -202,16 +202,24 @@ def test_nobody_waits_for_jobs_of_a_sweep_that_lives(tracking, left, sleeper):
 def test_a_controller_ends_the_run_of_a_worker_that_it_saw_die(tracking, left):
     run_id = left(GONE)
     before = datetime.now(UTC).replace(microsecond=0)
-    assert end_run(tracking, run_id, "KILLED", "its process was killed by SIGKILL")
+    assert end_run(tracking, run_id, "KILLED", "its process was killed by SIGKILL") == "KILLED"
     [found] = runs(tracking, statuses=("KILLED",))
     assert found.tags[ERROR] == "its process was killed by SIGKILL"
     assert found.ended >= before
 
 
+def test_a_run_that_was_told_to_end_learns_why(tracking):
+    with pytest.raises(KeyboardInterrupt), tracking.start("a run", tags={}, params={}) as run:
+        raise KeyboardInterrupt
+    assert end_run(tracking, run.run_id, "KILLED", "it took longer than timeout=60 seconds") == "KILLED"
+    [found] = runs(tracking, statuses=("KILLED",))
+    assert found.tags[ERROR] == "it took longer than timeout=60 seconds"
+
+
 def test_a_run_that_has_ended_stays_as_it_ended(tracking):
     with tracking.start("a run", tags={}, params={}) as run:
         pass
-    assert not end_run(tracking, run.run_id, "KILLED", "its process was killed")
+    assert end_run(tracking, run.run_id, "KILLED", "its process was killed") == "FINISHED"
     assert ERROR not in runs(tracking)[0].tags
     with pytest.raises(JobError, match=r"could not end run 0+ \(.*not found"):
         end_run(tracking, "0" * 32, "KILLED", "its process was killed")

@@ -169,24 +169,30 @@ def _work(
 
 
 def _write_off(job: PlannedJob, reason: str) -> None:
-    """Leave the reason in the folder of a job that was broken off, and let its run end."""
+    """Let the run of a job that was broken off end, and leave the reason in the job's folder.
+
+    A process that dies when its run has ended well has done its work.
+    """
+    doing = activity.read_activity(job.folder)
+    run_id = None if doing is None else doing.run_id
+    ended_well = run_id is not None and _end_run(job, run_id, reason) == "FINISHED"
     try:
         found = ExperimentResult.load(job.folder)
     except (OSError, ValueError):
         found = ExperimentResult.failed(job.experiment, job.folder, reason)
-    replace(found, error=found.error or reason, overrides=tuple(job.overrides)).save()
-    doing = activity.read_activity(job.folder)
-    if doing is not None and doing.run_id is not None:
-        _end_run(job, doing.run_id, reason)
+    if not (ended_well and not found.error):
+        replace(found, error=found.error or reason, overrides=tuple(job.overrides)).save()
 
 
-def _end_run(job: PlannedJob, run_id: str, reason: str) -> None:
+def _end_run(job: PlannedJob, run_id: str, reason: str) -> str:
+    """End a run that is still RUNNING; returns its status, or nothing where the store cannot tell."""
     from tiltyard.tracking.dead_runs import end_run
 
     try:
-        end_run(instantiate(job.experiment.tracking), run_id, "KILLED", reason)
+        return end_run(instantiate(job.experiment.tracking), run_id, "KILLED", reason)
     except TiltyardError as error:  # the next start does it
         logger.warning("Job %d leaves its run RUNNING: %s", job.number, error)
+        return ""
 
 
 def _batches(

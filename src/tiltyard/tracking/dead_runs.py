@@ -93,7 +93,7 @@ def end_dead_runs(
     return ended
 
 
-def end_run(tracking: Tracking, run_id: str, status: str, reason: str) -> bool:
+def end_run(tracking: Tracking, run_id: str, status: str, reason: str) -> str:
     """End a run now, for whoever has seen its process die.
 
     Args:
@@ -103,7 +103,7 @@ def end_run(tracking: Tracking, run_id: str, status: str, reason: str) -> bool:
         reason: What goes into ``tiltyard.error``.
 
     Returns:
-        Whether the run was still RUNNING; one that has ended stays as it ended.
+        The run's status now: one that has ended stays as it ended.
 
     Raises:
         InputError: The store cannot be used or does not answer.
@@ -113,11 +113,13 @@ def end_run(tracking: Tracking, run_id: str, status: str, reason: str) -> bool:
     try:
         run = connection.call(lambda: connection.client.get_run(run_id))
         if run.info.status != RUNNING:
-            return False
+            if run.info.status == status and ERROR not in run.data.tags:  # told to end, it did not know why
+                _explain(connection, run_id, reason)
+            return str(run.info.status)
         _end(connection, run_id, status, reason, None)
     except StoreFailureError as failure:
         raise JobError(f"{connection.place}: could not end run {run_id} ({failure})") from failure
-    return True
+    return status
 
 
 def _running(connection: Connection, experiment_id: str) -> list[Any]:
@@ -193,7 +195,10 @@ def _last_sign(run: Any) -> float:
 
 def _end(connection: Connection, run_id: str, status: str, reason: str, ended: float | None) -> None:
     """End a run at a time in seconds since 1970, or now."""
-    client, call = connection.client, connection.call
     at = None if ended is None else int(ended * 1000)
-    call(lambda: client.set_tag(run_id, ERROR, shorten(redact(reason), TAG_LIMIT)))
-    call(lambda: client.set_terminated(run_id, status, end_time=at))
+    _explain(connection, run_id, reason)
+    connection.call(lambda: connection.client.set_terminated(run_id, status, end_time=at))
+
+
+def _explain(connection: Connection, run_id: str, reason: str) -> None:
+    connection.call(lambda: connection.client.set_tag(run_id, ERROR, shorten(redact(reason), TAG_LIMIT)))
