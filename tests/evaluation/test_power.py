@@ -103,7 +103,7 @@ def test_five_examples_show_nothing():
     found = detectable(scores([1, 1, 1, 1, 1]), scores([0, 0, 0, 0, 0]))
 
     assert found.smallest is None
-    assert found.remark(0.0625) == "5 examples are too few to show any difference at p < 0.05"
+    assert found.remark(0.0625) == "5 examples are too few to show any difference at p<0.05"
     six = detectable(scores([1] * 6), scores([0] * 6))
     assert six.smallest is not None
 

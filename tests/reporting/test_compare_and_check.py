@@ -176,7 +176,7 @@ def test_a_damaged_folder_is_told(here: Path, capsys: pytest.CaptureFixture[str]
         (
             "regressions:\n  - {where: {optimizer: [ace, worse]}, reference: {optimizer: none}}\n",
             0,
-            "no drop with p < 0.05  pass",
+            "no drop with p<0.05  pass",
         ),
         ("regressions:\n  - {where: {optimizer: worse}, reference: {optimizer: ace}}\n", 1, "p<0.001"),
         ("regressions:\n  - {where: {optimizer: worse}, baseline: runs/ace/predictions.csv}\n", 1, "FAIL"),

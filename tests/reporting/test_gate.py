@@ -172,7 +172,7 @@ def test_a_significant_drop_fails_and_a_rise_or_chance_does_not(stored: Stored, 
 def test_holm_is_over_all_regressions_of_the_file(stored: Stored, read: Read) -> None:
     runs = [stored("a", "none", "1" * 20), stored("b", "ace", "0" * 6 + "1" * 14)]
     one = "  - {where: {optimizer: ace}, reference: {optimizer: none}}\n"
-    assert verdicts(check(read(f"regressions:\n{one}"), runs)) == ["FAIL"]  # p = 0.031
+    assert verdicts(check(read(f"regressions:\n{one}"), runs)) == ["FAIL"]  # p=0.031
     assert verdicts(check(read(f"regressions:\n{one}{one}"), runs)) == ["pass", "pass"]
 
 
@@ -181,7 +181,7 @@ def test_a_sample_that_can_show_no_drop_is_not_passed(stored: Stored, read: Read
     text = "regressions:\n  - {where: {optimizer: ace}, reference: {optimizer: none}"
     [outcome] = check(read(f"{text}}}\n"), five)
     assert outcome.verdict == "not checked"
-    assert outcome.remark.startswith("5 examples are too few for any drop to have p < 0.05")
+    assert outcome.remark.startswith("5 examples are too few for any drop to have p<0.05")
     [outcome] = check(read(f"{text}, drop_at_most: 0.5}}\n"), five)
     assert (outcome.verdict, outcome.remark) == ("FAIL", "the score fell by 1, more than 0.5")
     six = [stored("c", "none", "111111"), stored("d", "ace", "000000")]

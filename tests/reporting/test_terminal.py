@@ -192,7 +192,7 @@ def test_what_the_optimizer_changed_is_a_column(
         3: ["+0.000", "[-0.05,", "+0.05]", "p=0.620"],
     }
     assert "vs none: difference from optimizer=none on the same examples, with its 95% interval" in out
-    assert "McNemar's exact test or a sign-flip permutation test, adjusted for 2 comparisons (Holm)" in out
+    assert "McNemar's exact test or sign-flip permutation test, adjusted for 2 comparisons (Holm)" in out
     unsure = {3: replace(COMPARED[3], remark="240 examples show a difference of 0.090 or more")}
     print_sweep(results, tmp_path, unsure)
     assert "job 3: 240 examples show a difference of 0.090 or more" in capsys.readouterr().out

@@ -55,7 +55,7 @@ class Detectable:
         if self.alike:
             return f"{sample} differ all alike, which does not tell what difference they could show"
         if self.smallest is None:
-            return f"{sample} are too few to show any difference at p < {self.alpha:g}"
+            return f"{sample} are too few to show any difference at p<{self.alpha:g}"
         shown = f"{sample} show a difference of {self.smallest:.3f} or more in {self.power:.0%} of cases"
         if self.needed is None or self.needed <= self.examples:
             return shown

@@ -12,16 +12,13 @@ from dataclasses import dataclass, field
 from tiltyard.evaluation.clusters import contexts
 from tiltyard.evaluation.paired import Difference, UnpairedError, check_paired, compare, holm
 from tiltyard.evaluation.rows import read_rows, rows_of_the_score
+from tiltyard.reporting import numbers
+from tiltyard.reporting.significance import TESTS
 from tiltyard.result import ExperimentResult
 from tiltyard.tracking.reader import ROWS
 
 HEADING = "vs none"
 """What tables call the column: the score less that of ``optimizer=none``."""
-TESTS = {
-    "mcnemar": "McNemar's exact test",
-    "sign-flip": "a sign-flip permutation test",
-    "cluster-sign-flip": "a permutation test that flips the signs of whole contexts",
-}
 
 
 @dataclass(frozen=True)
@@ -162,9 +159,8 @@ def shown(against: Against | None) -> str:
     if against is None:
         return ""
     difference = against.difference
-    limits = f"[{_signed(difference.low, 2)}, {_signed(difference.high, 2)}]"
-    p = f"p={against.p_adjusted:.3f}" if against.p_adjusted >= 0.001 else "p<0.001"
-    return f"{_signed(difference.mean, 3)} {limits} {p}"
+    limits = f"[{numbers.signed(difference.low, 2)}, {numbers.signed(difference.high, 2)}]"
+    return f"{numbers.signed(difference.mean)} {limits} {numbers.p_value(against.p_adjusted)}"
 
 
 def remarks(compared: Mapping[int, Against], most: int | None = None) -> list[str]:
@@ -187,10 +183,6 @@ def remarks(compared: Mapping[int, Against], most: int | None = None) -> list[st
     if most is None or len(said) <= most:
         return said
     return [*said[:most], "summary.md says what the examples of the other jobs could show"]
-
-
-def _signed(value: float, decimals: int) -> str:
-    return f"{round(value, decimals) + 0.0:+.{decimals}f}"  # adding 0 turns -0.0 into 0.0
 
 
 def explained(compared: Mapping[int, Against]) -> str:

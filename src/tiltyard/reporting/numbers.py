@@ -30,14 +30,14 @@ def scored(value: float | None, low: float | None, high: float | None) -> str:
     return MISSING if is_missing(value) else f"{fraction(value)} {interval(low, high)}".rstrip()
 
 
-def signed(value: float) -> str:
-    """A difference of scores, with its sign and three decimals."""
-    return f"{round(value, 3) + 0.0:+.3f}"  # adding 0 turns -0.0 into 0.0
+def signed(value: float, decimals: int = 3) -> str:
+    """A difference of scores, with its sign."""
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}"  # adding 0 turns -0.0 into 0.0
 
 
 def p_value(p: float) -> str:
-    """``p < 0.001``, or the value with three decimals."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    """``p<0.001``, or ``p=`` and three decimals: without spaces, for a cell that must not break in two."""
+    return "p<0.001" if p < 0.001 else f"p={p:.3f}"
 
 
 def figure(value: float) -> str:

@@ -7,7 +7,7 @@ OverSeeds(line=('conventions', 'lexical', 'bootstrap'), scores={'0': 0.21, '1': 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from tiltyard.reporting.arms import Line, by_line
@@ -26,11 +26,17 @@ class OverSeeds:
 
     line: Line
     scores: Mapping[str, float]
-    """The mean score of each seed's runs."""
+    """The mean score of each seed's runs, in the order of the seeds."""
     spread: "AcrossSeeds | None"
-    """None where the seeds cannot be put together."""
+    """What :func:`tiltyard.evaluation.seeds.across_seeds` makes of them, with an interval; None where the
+    seeds cannot be put together."""
     reason: str = ""
     """Why they cannot."""
+
+    @property
+    def mean(self) -> float:
+        """The mean of the seeds' scores."""
+        return fmean(self.scores.values())
 
     @property
     def deviation(self) -> float:
@@ -56,10 +62,11 @@ def over_seeds(evidence: "Evidence", axes: Sequence[str]) -> list[OverSeeds]:
         if len(frames) < 2:
             continue
         scores = {seed: mean_scores(frames[seed]) for seed in sorted(frames, key=seed_order)}
-        means = {seed: sum(of_seed.values()) / len(of_seed) for seed, of_seed in scores.items()}
         clusters = clusters_of([frame for group in frames.values() for frame in group])
         try:
-            found.append(OverSeeds(line, means, across_seeds(scores, clusters=clusters)))
+            spread = across_seeds(scores, clusters=clusters)
+            found.append(OverSeeds(line, spread.by_seed, spread))
         except UnpairedError:
+            means = {seed: fmean(of_seed.values()) for seed, of_seed in scores.items()}
             found.append(OverSeeds(line, means, None, "its seeds drew different examples"))
     return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tiltyard.reporting import numbers
 from tiltyard.reporting.arms import Line, Reference, by_line
 from tiltyard.reporting.pairing import scores_of
+from tiltyard.reporting.significance import EFFECTS, TESTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 0.05
 """The adjusted p value below which a difference is called one."""
-TESTS = {
-    "mcnemar": "McNemar's exact test",
-    "sign-flip": "sign-flip permutation test",
-    "cluster-sign-flip": "sign-flip permutation test over contexts",
-}
-EFFECTS = {"odds-ratio": "odds ratio", "cohens-dz": "Cohen's d"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Compared:
     @property
     def test(self) -> str:
         """Where the p value is from, in words."""
-        return TESTS.get(self.difference.test, self.difference.test)
+        return TESTS[self.difference.test]
 
     @property
     def effect(self) -> str:
@@ -65,7 +60,7 @@ class Compared:
         if effect is None:
             return numbers.MISSING
         limits = f"[{_plain(effect.low)}, {_plain(effect.high)}]"
-        return f"{EFFECTS.get(effect.measure, effect.measure)} {_plain(effect.value)} {limits}"
+        return f"{EFFECTS[effect.measure]} {_plain(effect.value)} {limits}"
 
 
 def _plain(value: float) -> str:

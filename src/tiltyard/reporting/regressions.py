@@ -80,7 +80,7 @@ def label(asked: Regression) -> str:
 def wanted(asked: Regression) -> str:
     """What a check demands."""
     most = "" if asked.drop_at_most is None else f", no drop above {asked.drop_at_most:g}"
-    return f"no drop with p < {asked.alpha:g}{most}"
+    return f"no drop with p<{asked.alpha:g}{most}"
 
 
 def regressed(
@@ -153,7 +153,7 @@ def _refuse_if_it_cannot_fail(asked: Regression, difference: Difference, rows: "
     if asked.drop_at_most is None and 2 / 2.0**units >= asked.alpha:  # that of all units falling
         sample = f"{difference.examples} examples" + (f" in {units} contexts" if clustered else "")
         raise _NotComparedError(
-            f"{sample} are too few for any drop to have p < {asked.alpha:g}; evaluate more, or give "
+            f"{sample} are too few for any drop to have p<{asked.alpha:g}; evaluate more, or give "
             "drop_at_most"
         )
 

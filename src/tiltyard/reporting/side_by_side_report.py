@@ -16,13 +16,13 @@ from rich.text import Text
 from tiltyard.errors import InputError
 from tiltyard.evaluation.paired import Difference
 from tiltyard.files import write_text
-from tiltyard.reporting.against_baseline import TESTS
 from tiltyard.reporting.console import Field, grid, show, table, text
 from tiltyard.reporting.markdown import Column, escape, shorten
 from tiltyard.reporting.markdown import table as markdown_table
-from tiltyard.reporting.numbers import MISSING, count, duration, figure, scored, signed
+from tiltyard.reporting.numbers import MISSING, count, duration, figure, p_value, scored, signed
 from tiltyard.reporting.one_run import OneRun
 from tiltyard.reporting.side_by_side import KINDS, Changed, Differing, Flip, SideBySide
+from tiltyard.reporting.significance import EFFECTS, TESTS
 from tiltyard.reporting.terminal import shown_path
 
 REPORT = "compare.md"
@@ -149,7 +149,7 @@ def _score(found: SideBySide) -> Iterator[tuple[str, str]]:
     yield "B - A", _difference(found.score)
     if found.score.effect is not None:
         effect = found.score.effect
-        measure = {"odds-ratio": "odds ratio of matched pairs", "cohens-dz": "Cohen's d_z"}[effect.measure]
+        measure = EFFECTS[effect.measure]
         yield "effect", f"{measure} {figure(effect.value)} [{figure(effect.low)}, {figure(effect.high)}]"
     if found.power:
         yield "power", found.power
@@ -160,8 +160,7 @@ def _scored(run: OneRun) -> str:
 
 
 def _difference(difference: Difference) -> str:
-    test = TESTS.get(difference.test, difference.test)
-    p = f"p={difference.p:.3f}" if difference.p >= 0.001 else "p<0.001"
+    test, p = TESTS[difference.test], p_value(difference.p)
     low, high = signed(difference.low), signed(difference.high)
     return f"{signed(difference.mean)} [{low}, {high}], {p} by {test}, {count(difference.examples)} examples"
 

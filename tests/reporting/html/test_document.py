@@ -96,7 +96,7 @@ def test_at_a_glance(track: Track, evidence_of: EvidenceOf) -> None:
     assert re.match(r"tatqa_tiny: the highest score of 3 arms is 1\.000 \[.*\] of lexical · ace$", best)
     assert compared == (
         "2 comparisons with optimizer=none: 1 better, 0 worse, 1 not told apart "
-        "(p < 0.05 after Holm's adjustment)"
+        "(p<0.05 after Holm's adjustment)"
     )
 
 

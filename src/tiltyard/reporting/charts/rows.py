@@ -53,7 +53,7 @@ def difference_figure(compared: "Sequence[Compared]", reference: str, styles: St
     reach = max(max(abs(one.difference.low), abs(one.difference.high)) for one in shown)
     panel.set_xlim(-min(1.05, reach * 1.1 + 0.02), min(1.05, reach * 1.1 + 0.02))
     panel.set_xlabel(
-        f"score less that of {reference}, 95% interval; filled: p < 0.05 after Holm"
+        f"score less that of {reference}, 95% interval; filled: p<0.05 after Holm"
         + cut(len(compared), len(shown)),
         fontsize=9,
         parse_math=False,
@@ -74,7 +74,6 @@ def seeds_figure(lines: "Sequence[OverSeeds]", styles: Styles) -> "Figure":
     for place, one in enumerate(shown):
         colour, marker = styles[one.line[2]]
         values = list(one.scores.values())
-        mean = sum(values) / len(values)
         panel.plot([min(values), max(values)], [place] * 2, color=colour, linewidth=1.2, alpha=0.6)
         panel.plot(
             values,
@@ -86,8 +85,8 @@ def seeds_figure(lines: "Sequence[OverSeeds]", styles: Styles) -> "Figure":
             markeredgecolor="black",
             markeredgewidth=0.4,
         )
-        panel.plot([mean] * 2, [place - 0.3, place + 0.3], color="black", linewidth=1.6)
-        beside(panel, place, f"{mean:.2f}  ±{one.deviation:.3f}")
+        panel.plot([one.mean] * 2, [place - 0.3, place + 0.3], color="black", linewidth=1.6)
+        beside(panel, place, f"{one.mean:.2f}  ±{one.deviation:.3f}")
         if place and shown[place - 1].line[0] != one.line[0]:
             panel.axhline(place - 0.5, color=RULE, linewidth=0.8)
     panel.set_xlim(-0.03, 1.03)

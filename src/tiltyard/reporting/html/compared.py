@@ -1,7 +1,7 @@
 """The tables of the HTML report that compare arms, and seeds of one arm.
 
 >>> matrix(analysis).rows[0][-1].text
-'▲ +0.254, p < 0.001'
+'▲ +0.254, p<0.001'
 """
 
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ _MARKS = {"better": "▲ ", "worse": "▼ ", "not told apart": ""}
 
 
 def difference(compared: Compared) -> str:
-    """The difference with its adjusted p value: ``▲ +0.254, p < 0.001``."""
+    """The difference with its adjusted p value: ``▲ +0.254, p<0.001``."""
     of_scores, p = numbers.signed(compared.difference.mean), numbers.p_value(compared.p_adjusted)
     return f"{_MARKS[compared.verdict]}{of_scores}, {p}"
 
@@ -138,13 +138,11 @@ def seeds(analysis: "Analysis") -> Table | None:
     rows = []
     for one in analysis.seeds:
         spread = one.spread
-        values = list(one.scores.values())
-        mean = spread.mean if spread else sum(values) / len(values)
         rows.append(
             [
                 *map(Cell, one.line),
-                number(len(values), str(len(values))),
-                number(mean, numbers.fraction(mean)),
+                number(len(one.scores), str(len(one.scores))),
+                number(one.mean, numbers.fraction(one.mean)),
                 number(one.deviation, numbers.fraction(one.deviation)),
                 Cell(numbers.interval(spread.low, spread.high), spread.low) if spread else missing(),
                 Cell(_by_seed({seed: numbers.fraction(of_seed) for seed, of_seed in one.scores.items()})),

@@ -126,7 +126,7 @@ def at_a_glance(analysis: "Analysis") -> list[str]:
         )
         sentences.append(
             f"{numbers.counted(len(found), 'comparison')} with "
-            f"{analysis.comparisons.reference}: {told} (p < 0.05 after Holm's adjustment)"
+            f"{analysis.comparisons.reference}: {told} (p<0.05 after Holm's adjustment)"
         )
     if analysis.comparisons.refused:
         sentences.append(f"{numbers.counted(len(analysis.comparisons.refused), 'arm')} could not be compared")
