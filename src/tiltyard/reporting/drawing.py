@@ -61,7 +61,6 @@ def figures_of(analysis: "Analysis") -> list[Drawn]:
         *_seeds(analysis),
         *_learning(analysis),
         *_growth(analysis),
-        *_growth_by_step(analysis),
         *_latencies(analysis),
     ]
 
@@ -176,8 +175,9 @@ def _learning(analysis: "Analysis") -> "Iterator[Drawn]":
 
 def _growth(analysis: "Analysis") -> "Iterator[Drawn]":
     for what, names in GROWTH.items():
+        steps = _growth_by_step(analysis, what)
         traces = _traces(analysis, names, what)
-        if traces:
+        if {one.line for one in traces} - {one.line for one in steps}:  # steps tell more than epochs
             yield Drawn(
                 f"playbook_{what}",
                 "growth",
@@ -186,24 +186,24 @@ def _growth(analysis: "Analysis") -> "Iterator[Drawn]":
                 curves_figure(traces, what, _styles(analysis), of_scores=False),
             )
 
-
-def _growth_by_step(analysis: "Analysis") -> "Iterator[Drawn]":
-    for what in GROWTH:
-        traces = []
-        for line, runs in analysis.lines.items():
-            curves = [
-                curve for run in runs if (curve := analysis.evidence.growth.get(run.run_id, {}).get(what))
-            ]
-            if curves and (one := trace(line, what, _as_long_as_the_longest(curves))).steps[-1] > 0:
-                traces.append(one)
-        if traces:
+        if steps:
             yield Drawn(
                 f"playbook_{what}_by_step",
                 "growth",
                 f"Playbook: {what} by step",
                 f"How many {what} the playbook has after each step, the mean over seeds with their range",
-                curves_figure(traces, what, _styles(analysis), of_scores=False, steps="steps done"),
+                curves_figure(steps, what, _styles(analysis), of_scores=False, steps="steps done"),
             )
+
+
+def _growth_by_step(analysis: "Analysis", what: str) -> list[Trace]:
+    """A curve per line, over the runs that kept the history of their playbook."""
+    traces = []
+    for line, runs in analysis.lines.items():
+        curves = [curve for run in runs if (curve := analysis.evidence.growth.get(run.run_id, {}).get(what))]
+        if curves and (one := trace(line, what, _as_long_as_the_longest(curves))).steps[-1] > 0:
+            traces.append(one)
+    return traces
 
 
 def _as_long_as_the_longest(curves: "Sequence[Curve]") -> "list[Curve]":

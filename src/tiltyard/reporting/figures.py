@@ -28,6 +28,8 @@ STYLES = (
     *(("#E69F00", "P"), ("#56B4E9", "X"), ("#F0E442", "h")),
 )
 """Colour and marker of the modes, in the order in which they come; the baseline has its own."""
+SUFFIXES = (".svg", ".png")
+"""What every figure is saved as."""
 PANELS_PER_ROW = 3
 LOGARITHMIC_FROM = 30.0
 """Latencies are drawn on a logarithmic axis when the longest is this many times the shortest."""
@@ -219,7 +221,7 @@ def save(figure: "Figure", path: Path) -> list[Path]:
     """
     fix_ids()
     written = []
-    for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
+    for suffix, metadata in zip(SUFFIXES, ({"Date": None}, {"Software": None}), strict=True):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata, facecolor="white")
         written.append(path.with_name(path.name + suffix))

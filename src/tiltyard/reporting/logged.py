@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiltyard.errors import JobError
+from tiltyard.reporting.report_files import FIGURES_FOLDER
 
 if TYPE_CHECKING:
+    from tiltyard.tracking.connection import Connection
     from tiltyard.tracking.reader import TrackedRun
     from tiltyard.tracking.recorder import Tracking
 
@@ -76,9 +78,38 @@ def log_report(
                     "write the report with --no-log",
                 ) from failure
             MlflowRun(connection, sweep, {}, folder).log_folder(Path(staged), into=FOLDER)
+            _remove_others(connection, sweep, Path(staged))
             return str(name)
         name = f"report/{max(run.started for run in runs):%Y-%m-%d_%H-%M-%S}"
         tags = {"tiltyard.kind": KIND, "tiltyard.report.source": source}
         with tracking.start(name, tags=tags, params={"runs": len(runs)}, folder=folder) as run:
             run.log_folder(Path(staged))
         return name
+
+
+def _remove_others(connection: "Connection", run_id: str, report: Path) -> None:
+    """Remove the figures that an earlier report logged to the run and this one has not.
+
+    Raises:
+        JobError: The store failed.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    from tiltyard.tracking.connection import StoreFailureError
+
+    figures, client = f"{FOLDER}/{FIGURES_FOLDER}", connection.client
+
+    def remove() -> None:
+        place = client.get_run(run_id).info.artifact_uri
+        store = get_artifact_repository(place, tracking_uri=client.tracking_uri)
+        for item in client.list_artifacts(run_id, figures):
+            if not (report / FIGURES_FOLDER / Path(item.path).name).exists():
+                store.delete_artifacts(item.path)  # type: ignore[no-untyped-call]
+
+    try:
+        connection.call(remove)
+    except StoreFailureError as failure:
+        raise JobError(
+            f"{connection.place}: figures of an earlier report cannot be removed from {figures} ({failure})",
+            "the new report is logged; remove the figures that its report.md does not name",
+        ) from failure

@@ -4,7 +4,9 @@
 [PosixPath('outputs/report/report.html'), PosixPath('outputs/report/report.md'), …]
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from tiltyard.files import write_text
 from tiltyard.reporting import comparison, numbers
 from tiltyard.reporting.arms import arm
 from tiltyard.reporting.drawing import Drawn, figures_of
-from tiltyard.reporting.figures import save
+from tiltyard.reporting.figures import SUFFIXES, save
 from tiltyard.reporting.html import compared, of_runs
 from tiltyard.reporting.html.document import at_a_glance, document, facts
 from tiltyard.reporting.markdown import Column, code_block, escape, shorten, table
@@ -25,13 +27,15 @@ PAGE_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
 SUMMARY_FILE = "summary.csv"
 FIGURES_FOLDER = "figures"
+TITLE = "# Tiltyard report"
+"""The first line of ``report.md``, which tells it from the report of a run."""
 EXAMPLES_IN_MARKDOWN = 6
 """Disagreements that ``report.md`` shows; the page shows more."""
 _TEXT = 160
 
 
 def write_report(analysis: "Analysis", folder: Path, *, command: str) -> list[Path]:
-    """Write the files.
+    """Write the files, and remove the figures of an earlier report in the folder that this one has not.
 
     Args:
         analysis: What was found.
@@ -45,16 +49,30 @@ def write_report(analysis: "Analysis", folder: Path, *, command: str) -> list[Pa
         OSError: The folder cannot be written.
     """
     drawn = figures_of(analysis)
+    earlier = _figures_named_in(folder)
     write_text(folder / MARKDOWN_FILE, "\n\n".join(_markdown(analysis, drawn, command)) + "\n")
     write_text(folder / SUMMARY_FILE, analysis.summary.to_csv(index=False, lineterminator="\n"))
     write_text(folder / PAGE_FILE, document(analysis, drawn, command=command))
     pictures = [path for one in drawn for path in save(one.figure, folder / FIGURES_FOLDER / one.name)]
+    for path in earlier - set(pictures):
+        path.unlink(missing_ok=True)
     return [*(folder / name for name in (PAGE_FILE, MARKDOWN_FILE, SUMMARY_FILE)), *pictures]
+
+
+def _figures_named_in(folder: Path) -> set[Path]:
+    """The figures that an earlier report in the folder wrote: its ``report.md`` names them."""
+    text = ""
+    with suppress(FileNotFoundError, UnicodeDecodeError):  # another program's file is no report either
+        text = (folder / MARKDOWN_FILE).read_text(encoding="utf-8")
+    if not text.startswith(f"{TITLE}\n"):
+        return set()
+    names = re.findall(rf"^!\[.*\]\({FIGURES_FOLDER}/(\w+)\.svg\)$", text, re.MULTILINE)
+    return {folder / FIGURES_FOLDER / f"{name}{suffix}" for name in names for suffix in SUFFIXES}
 
 
 def _markdown(analysis: "Analysis", drawn: Sequence[Drawn], command: str) -> Iterator[str]:
     told = facts(analysis)
-    yield "# Tiltyard report"
+    yield TITLE
     yield f"{told['runs']}; from {escape(told['from'])}; started {told['started']}."
     yield "\n".join(f"- {escape(sentence)}." for sentence in at_a_glance(analysis))
     if analysis.remarks:

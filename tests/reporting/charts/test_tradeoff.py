@@ -43,3 +43,11 @@ def test_what_takes_nothing_is_drawn() -> None:
         points([(0.0, 0.2), (1.0, 0.4), (90.0, 0.9)]), "cost", milliseconds, {"ace": ("#0072B2", "s")}
     ).axes
     assert panel.get_xscale() == "linear"  # a logarithmic axis would leave 0 out
+
+
+def test_low_scores_get_a_scale_of_their_own_and_ticks_within_a_power_of_ten() -> None:
+    low = [Point(("t", f"m{n}", "ace"), x, 0.1 * n, 0.0, 0.2) for n, x in enumerate((110.0, 1000.0))]
+    [panel] = tradeoff_figure(low, "tokens", milliseconds, styles_of(["ace"])).axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["0", ".05", ".1", ".15", ".2", ".25"]
+    between = [tick for tick in panel.get_xticks() if 110 <= tick <= 1000]
+    assert between == [200, 500, 1000]

@@ -19,6 +19,8 @@ Styles = Mapping[str, tuple[str, str]]
 """Colour and marker of each mode; see :func:`tiltyard.reporting.figures.styles_of`."""
 MOST_LINES = 36
 """Rows of a figure with a row per line; what is beyond stands in the tables."""
+_SCALES = ((0.25, 0.05), (0.5, 0.1), (1.0, 0.25))
+"""Where a vertical axis of scores may end, and the step between its ticks."""
 SMALL = 8
 """The size of the smallest letters, in points."""
 
@@ -76,10 +78,17 @@ def title(panel: "Axes", task: str) -> None:
     panel.set_title(task, fontsize=10, loc="left", parse_math=False)
 
 
-def scale_of_scores(panel: "Axes") -> None:
-    """A vertical axis from 0 to 1."""
-    panel.set_ylim(-0.04, 1.04)
-    panel.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+def scale_of_scores(panel: "Axes", highest: float) -> None:
+    """A vertical axis of scores, from 0 to a quarter, a half or 1, so that low scores lie apart.
+
+    Args:
+        panel: Its axes; panels that share theirs need the same ``highest``.
+        highest: The greatest value drawn, in [0, 1].
+    """
+    top, step = next(scale for scale in _SCALES if highest <= scale[0] or scale is _SCALES[-1])
+    panel.set_ylim(-0.04 * top, 1.04 * top)
+    ticks = [step * place for place in range(round(top / step) + 1)]
+    panel.set_yticks(ticks, [f"{tick:g}".lstrip("0") or "0" for tick in ticks])
     grid(panel)
 
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.reporting.arms import Line, short_names
-from tiltyard.reporting.charts.canvas import Styles, by_task, grid, legend, panels_figure, title
+from tiltyard.reporting.charts.canvas import (
+    Styles,
+    by_task,
+    grid,
+    legend,
+    panels_figure,
+    scale_of_scores,
+    title,
+)
 from tiltyard.reporting.figures import PANELS_PER_ROW, shorten, style_of
 
 if TYPE_CHECKING:
@@ -59,12 +67,13 @@ def curves_figure(
         traces: At least one, each with two steps or more.
         label: What the vertical axis measures.
         styles: Those of the modes.
-        of_scores: Whether that is a score, from 0 to 1.
+        of_scores: Whether that is a score, in [0, 1].
         steps: What the horizontal axis counts.
     """
     from matplotlib.ticker import MaxNLocator
 
     tasks = by_task(traces, lambda one: one.line)
+    highest = max(max(one.greatest) for one in traces)
     names = short_names(one.line for one in traces)
     own_styles = _styles(traces, names, styles)
     kinds = list(dict.fromkeys(one.what for one in traces))
@@ -86,12 +95,12 @@ def curves_figure(
                 markeredgecolor="black",
                 markeredgewidth=0.3,
             )
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         if of_scores:
-            panel.set_ylim(-0.03, 1.03)
+            scale_of_scores(panel, highest)
         else:
             panel.set_ylim(0, max(1.0, 1.08 * max(max(one.greatest) for one in own)))
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        grid(panel)
+            grid(panel)
     for panel in panels[::PANELS_PER_ROW]:
         panel.set_ylabel(label, fontsize=9)
     cut = any(len(own) > MOST_CURVES for own in tasks.values())

@@ -60,9 +60,10 @@ def tradeoff_figure(
         tick: Writes a value on it.
         styles: Those of the modes.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     tasks = by_task(points, lambda point: point.line)
+    highest = max(point.high for point in points)
     figure, panels = panels_figure(len(tasks), width=4.1, height=3.3)
     for panel, (task, own) in zip(panels, tasks.items(), strict=True):
         title(panel, task)
@@ -70,6 +71,8 @@ def tradeoff_figure(
         values = [point.x for point in own]
         if min(values) > 0 and max(values) > 8 * min(values):  # a logarithmic axis has no place for 0
             panel.set_xscale("log")
+            if max(values) < 100 * min(values):  # so few powers of ten need ticks between them
+                panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         else:
             panel.xaxis.set_major_locator(MaxNLocator(4))
         panel.step(
@@ -95,7 +98,7 @@ def tradeoff_figure(
                 zorder=3,
             )
         panel.margins(x=0.22)
-        scale_of_scores(panel)
+        scale_of_scores(panel, highest)
         panel.xaxis.set_major_formatter(tick)
         panel.xaxis.set_minor_formatter(lambda value, position: "")
     for panel in panels[::PANELS_PER_ROW]:

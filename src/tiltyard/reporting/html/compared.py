@@ -99,8 +99,8 @@ def comparisons(analysis: "Analysis") -> Table | None:
             Cell(numbers.p_value(one.p_adjusted), one.p_adjusted),
             Cell(_MARKS[one.verdict] + one.verdict, kind=kind_of(one)),
             Cell(one.remark, kind="remark"),
-            Cell(one.effect),
-            Cell(one.test),
+            Cell(one.effect, kind="worded"),
+            Cell(one.test, kind="worded"),
             Cell(numbers.p_value(one.difference.p), one.difference.p),
             number(one.difference.examples, numbers.count(one.difference.examples)),
             Cell(_by_seed({seed: numbers.signed(of_seed) for seed, of_seed in one.by_seed.items()})),
@@ -133,7 +133,7 @@ def seeds(analysis: "Analysis") -> Table | None:
         Heading("standard deviation", number=True),
         Heading("95% interval", number=True, says="over examples and seeds"),
         Heading("scores by seed"),
-        Heading("note"),
+        *([Heading("note")] if any(one.reason for one in analysis.seeds) else []),
     ]
     rows = []
     for one in analysis.seeds:
@@ -147,7 +147,7 @@ def seeds(analysis: "Analysis") -> Table | None:
                 Cell(numbers.interval(spread.low, spread.high), spread.low) if spread else missing(),
                 Cell(_by_seed({seed: numbers.fraction(of_seed) for seed, of_seed in one.scores.items()})),
                 Cell(one.reason, kind="remark"),
-            ]
+            ][: len(headings)]
         )
     return Table("seeds", headings, rows)
 

@@ -11,6 +11,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -76,19 +77,27 @@ def document(analysis: "Analysis", drawn: "Sequence[Drawn]", *, command: str) ->
 def facts(analysis: "Analysis") -> dict[str, str]:
     """Where the runs are from, for the heading."""
     runs = analysis.evidence.runs
-    times = sorted(f"{run.started:%Y-%m-%d %H:%M}" for run in runs)
+    first, last = (pick(run.started for run in runs) for pick in (min, max))
     failed = analysis.failed_runs
     return {
         "runs": numbers.counted(len(runs), "run")
         + (f", and {len(failed)} that did not finish" if failed else ""),
         "from": analysis.evidence.source,
-        "started": (times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}") + " UTC",
+        "started": _period(first, last),
         "sweeps": _tally(run.sweep for run in runs),
         "Tiltyard": _tally(run.tags.get("tiltyard.version", "") for run in runs),
         "git commit": _tally(run.tags.get("tiltyard.git_commit", "")[:12] for run in runs),
         "users": _tally(run.tags.get("mlflow.user", "") for run in runs),
         "reference arm": str(analysis.comparisons.reference or "none"),
     }
+
+
+def _period(first: datetime, last: datetime) -> str:
+    """From when to when, in minutes; a day that both share stands once."""
+    begins, ends = (f"{time:%Y-%m-%d %H:%M}" for time in (first, last))
+    if first.date() == last.date():
+        ends = ends.partition(" ")[2]
+    return f"{begins} UTC" if begins.endswith(ends) else f"{begins} to {ends} UTC"
 
 
 def _tally(values: Any, limit: int = 5) -> str:
