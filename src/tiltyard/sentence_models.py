@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from tiltyard.errors import InputError
+from tiltyard.redaction import one_line
 
 
 @cache
@@ -33,6 +34,6 @@ def sentence_model(name: str, option: str) -> Any:
         return package.SentenceTransformer(name)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"there is no sentence-transformers model {name!r} ({error})",
+            f"there is no sentence-transformers model {name!r} ({one_line(error)})",
             f"check the name, or use {option}=hashed",
         ) from error

@@ -24,7 +24,7 @@ def test_the_baseline_is_the_reference_where_there_is_one(track: Track) -> None:
         ("=none", "has no value"),
         ("task=iot_tiny", "evaluated different examples"),
         ("seed=0", "evaluated different examples"),
-        ("optimizer=gepa", r"no run has optimizer=gepa; values of optimizer there: ace, baseline"),
+        ("optimizer=gepa", r"no run has optimizer=gepa; values of optimizer there: ace, none"),
         ("optimizer.k=4", "no run has optimizer.k=4"),
     ],
 )

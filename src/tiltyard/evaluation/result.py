@@ -111,8 +111,7 @@ class Evaluation:
         A task's further metrics keep their own names; one that has the name of a figure here gives way to it.
         """
         figures = {
-            **self.extra,
-            "score": self.score,
+            "score": self.score,  # first: MLflow's comparison of runs opens on the first metric
             "score.low": self.low,
             "score.high": self.high,
             "accuracy": self.accuracy,
@@ -130,6 +129,7 @@ class Evaluation:
             figures["tokens_per_second"] = self.tokens_per_second
         if self.cost_usd is not None:
             figures["cost.usd"] = self.cost_usd
+        figures |= {name: value for name, value in self.extra.items() if name not in figures}
         return {name: float(value) for name, value in figures.items()}
 
 

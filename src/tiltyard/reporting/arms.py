@@ -85,7 +85,8 @@ def choose_reference(runs: "Sequence[TrackedRun]", declared: str | None) -> Refe
         return reference
     if declared is None:
         return None
-    raise InputError(f"no run has {reference}", there_are(f"values of {reference.axis}", values))
+    as_declared = sorted({value_of(run, reference.axis) for run in runs})
+    raise InputError(f"no run has {reference}", there_are(f"values of {reference.axis}", as_declared))
 
 
 def axes_of(

@@ -82,7 +82,7 @@ def open_store(folder: Path, *, create: bool) -> LocalStore:
         raise InputError(f"tracking folder {folder}: '?' cannot stand in its path", "choose another folder")
     if not create and not (store.folder / DATABASE).is_file():
         raise InputError(
-            f"no runs are tracked in {folder}", "run `tiltyard` first, or correct tracking.folder"
+            f"no runs are tracked in {folder}", "run `tiltyard` first, or name the folder that has them"
         )
     with _explaining_failures(folder):
         if not _is_ready(store):
