@@ -137,7 +137,7 @@ def test_runs_are_chosen(store: Path, tmp_path: Path, options: list[str], modes:
         (["--filter", "score is high"], ["MLflow does not understand the filter 'score is high'"]),
         (["--filter", "metrics.score > 2"], ["metrics.score > 2", "loosen the filter"]),
         (["--task", "iot_tiny", "--model", "lexical", "--tag", "sweep="], ["no finished run has the tag"]),
-        (["--reference", "optimizer=gepa"], ["no run has optimizer=gepa", "baseline, bootstrap"]),
+        (["--reference", "optimizer=gepa"], ["no run has optimizer=gepa", "bootstrap, none"]),
         (["--by", "optimizer.k"], ["--by optimizer.k: no run has this config key"]),
     ],
 )
