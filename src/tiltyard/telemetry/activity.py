@@ -25,6 +25,7 @@ from tiltyard.files import write_text
 
 FILE = "activity.json"
 SECONDS_BETWEEN_WRITES = 1.0
+_CLOCK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Activity:
             return None
         try:
             process = psutil.Process(self.pid)
-            is_later = process.create_time() > self.started  # numbers of processes are given again
+            # Numbers of processes are given again; psutil counts from when the machine thinks it was started.
+            is_later = process.create_time() > self.started + _CLOCK_SECONDS
             return not is_later and bool(process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
