@@ -5,7 +5,7 @@ Hydra imports this module at every start, so what does the work is imported when
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -55,3 +55,22 @@ class WorkersLauncher(PlannedLauncher):
         from tiltyard.launching.workers import Workers
 
         return Workers(self._workers)
+
+
+class RayLauncher(PlannedLauncher):
+    """Slots on the nodes of a Ray cluster.
+
+    Args:
+        **options: Those of :class:`tiltyard.launching.ray_cluster.RayCluster`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    def workforce(self) -> "Workforce":
+        """See :meth:`PlannedLauncher.workforce`."""
+        from tiltyard.launching.ray_cluster import RayCluster
+        from tiltyard.signatures import check_node
+
+        check_node(self._options, "hydra.launcher", target=RayCluster)
+        return RayCluster(**self._options)

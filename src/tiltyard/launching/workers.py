@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -50,14 +50,20 @@ class Workers:
     def work(self, assignments: Sequence[Assignment], ended: Ended) -> None:
         """Run all jobs; see :meth:`tiltyard.launching.workforce.Workforce.work`."""
         waiting = list(assignments)
-        news: SimpleQueue[_Worker | None] = SimpleQueue()
-        workers = [_Worker(share, news.put) for share in shares(min(self._count, len(waiting)))]
+        news: SimpleQueue[Worker | None] = SimpleQueue()
+        workers = [Worker(share, news.put) for share in shares(min(self._count, len(waiting)))]
         with stop_requests(wake=lambda: news.put(None)) as asked:
             try:
                 while True:
                     for worker in workers:
                         if worker.job is None and waiting and not asked.to_stop:
-                            worker.start(_choose(waiting, worker, workers))
+                            worker.start(
+                                choose(
+                                    waiting,
+                                    worker.loaded,
+                                    {other.loaded for other in workers if other is not worker},
+                                )
+                            )
                     if all(worker.job is None for worker in workers):
                         break
                     with suppress(Empty):
@@ -72,24 +78,30 @@ class Workers:
                 raise KeyboardInterrupt
 
 
-def _choose(waiting: list[Assignment], worker: "_Worker", workers: "Sequence[_Worker]") -> Assignment:
-    """Take the next job for a worker: one for the weights that it has, else for weights that no other has."""
-    elsewhere = {other.loaded for other in workers if other is not worker}
+def choose(waiting: list[Assignment], loaded: str, elsewhere: Collection[str]) -> Assignment:
+    """Take the next job for a worker: one for the weights that it has, else for weights that no other has.
+
+    Args:
+        waiting: The jobs to choose from, at least one; the chosen one is taken out.
+        loaded: What the worker has in memory.
+        elsewhere: What the others have.
+    """
     chosen = min(
         range(len(waiting)),
-        key=lambda place: (
-            waiting[place].loads != worker.loaded,
-            waiting[place].loads in elsewhere,
-            place,
-        ),
+        key=lambda place: (waiting[place].loads != loaded, waiting[place].loads in elsewhere, place),
     )
     return waiting.pop(chosen)
 
 
-class _Worker:
-    """One worker process, replaced when it dies."""
+class Worker:
+    """One worker process, replaced when it dies.
 
-    def __init__(self, environment: Mapping[str, str], tell: "Callable[[_Worker], None]") -> None:
+    Args:
+        environment: Variables that the process gets beside those of this one.
+        tell: Called with the worker when its job has ended, from another thread.
+    """
+
+    def __init__(self, environment: Mapping[str, str], tell: "Callable[[Worker], None]") -> None:
         self.job: Assignment | None = None
         """What it works on."""
         self.loaded = ""
