@@ -70,7 +70,7 @@ def plan_jobs(
                 "a sweep has one launcher and one set of Hydra settings; start one sweep for each",
             )
     jobs = [
-        _plan_job(number, list(combination), master, loader, pins)
+        plan_job(number, list(combination), master, loader, pins)
         for number, combination in enumerate(_combinations(overrides))
     ]
     if not jobs:
@@ -95,9 +95,28 @@ def _combinations(overrides: list[Override]) -> list[list[str]]:
     return combinations
 
 
-def _plan_job(
-    number: int, overrides: list[str], master: DictConfig, loader: ConfigLoader, pins: dict[str, str]
+def plan_job(
+    number: int,
+    overrides: list[str],
+    master: DictConfig,
+    loader: ConfigLoader,
+    pins: dict[str, str],
+    *,
+    called: str = "job",
 ) -> PlannedJob:
+    """Compose and check one combination.
+
+    Args:
+        number: Its number.
+        overrides: Its overrides, with one value each.
+        master: The sweep's own composed config.
+        loader: Composes a job's config from the sweep's config and the job's overrides.
+        pins: Takes up the registered versions that the job names, by their references.
+        called: What an error calls it.
+
+    Raises:
+        InputError: The combination is wrong.
+    """
     cfg = loader.load_sweep_config(master, overrides)
     with open_dict(cfg):
         cfg.hydra.job.id = str(number)
@@ -105,7 +124,7 @@ def _plan_job(
     try:
         experiment, fingerprint = resolve_job(cfg, pins)
     except TiltyardError as error:
-        raise type(error)(f"job {number} ({' '.join(overrides)}): {error.what}", error.remedy) from error
+        raise type(error)(f"{called} {number} ({' '.join(overrides)}): {error.what}", error.remedy) from error
     folder = Path(str(master.hydra.sweep.dir)).absolute() / str(cfg.hydra.sweep.subdir)
     return PlannedJob(number, overrides, experiment, folder, fingerprint)
 

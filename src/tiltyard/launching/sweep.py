@@ -70,7 +70,7 @@ def run_sweep(
     for job in jobs:  # what an earlier sweep left in this folder is not this one's
         (job.folder / RESULT_FILE).unlink(missing_ok=True)
         (job.folder / activity.FILE).unlink(missing_ok=True)
-    expected = [_settle(job, outlook) for job, outlook in zip(jobs, expected, strict=True)]
+    expected = [settle(job, outlook) for job, outlook in zip(jobs, expected, strict=True)]
     write_text(folder / "multirun.yaml", OmegaConf.to_yaml(master))
     plan = write_plan(jobs, expected, folder)
     waiting = [job for job, outlook in zip(jobs, expected, strict=True) if outlook.fate is Fate.RUN]
@@ -90,7 +90,7 @@ def run_sweep(
                 _work(launcher, waiting, composer, master, folder)
             else:
                 for batch in _batches(jobs, waiting, master):
-                    _use(launcher, composer, master).launch(
+                    use(launcher, composer, master).launch(
                         [job.overrides for job in batch], initial_job_idx=batch[0].number
                     )
         except TiltyardError:
@@ -111,7 +111,7 @@ def _end_dead_runs(job: PlannedJob) -> None:
     end_dead_runs(instantiate(job.experiment.tracking))
 
 
-def _settle(job: PlannedJob, outlook: Outlook) -> Outlook:
+def settle(job: PlannedJob, outlook: Outlook) -> Outlook:
     """Put what is known of a job that does not run into its folder, where table and job find it.
 
     Returns:
@@ -162,13 +162,13 @@ def _work(
 
         def ended(number: int, reason: str) -> None:
             if reason:
-                _write_off(of_number[number], reason)
+                write_off(of_number[number], reason)
             tell(number)
 
         workforce.work([assign(job, composer, master) for job in waiting], ended)
 
 
-def _write_off(job: PlannedJob, reason: str) -> None:
+def write_off(job: PlannedJob, reason: str) -> None:
     """Let the run of a job that was broken off end, and leave the reason in the job's folder.
 
     A process that dies when its run has ended well has done its work.
@@ -216,7 +216,7 @@ def _batches(
         yield batch
 
 
-def _use(launcher: Any, composer: Composer, master: DictConfig) -> Launcher:
+def use(launcher: Any, composer: Composer, master: DictConfig) -> Launcher:
     """Let a launcher in this process take the configs that were checked; others compose them again."""
     if master.hydra.launcher.get("_target_") == ONE_BY_ONE:
         launcher.hydra_context = replace(launcher.hydra_context, config_loader=composer)
@@ -230,7 +230,7 @@ def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
     from tiltyard.reporting.sweep_summary import write_sweep_summary
     from tiltyard.reporting.terminal import print_sweep
 
-    results = [_result_of(job) for job in jobs]
+    results = [result_of(job) for job in jobs]
     failed = sum(1 for result in results if result.error)
     compared = against_baseline(results)
     written = write_sweep_summary(results, folder, compared)
@@ -242,7 +242,8 @@ def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
     return failed
 
 
-def _result_of(job: PlannedJob) -> ExperimentResult:
+def result_of(job: PlannedJob) -> ExperimentResult:
+    """What a job found; where it left nothing, that it was interrupted or not started."""
     try:
         return ExperimentResult.load(job.folder)
     except (OSError, ValueError):

@@ -68,7 +68,7 @@ class Workers:
                         break
                     with suppress(Empty):
                         if (told := news.get(timeout=_SECONDS_BETWEEN_LOOKS)) is not None:
-                            ended(*told.finish())
+                            waiting.extend(ended(*told.finish()) or ())
                     for worker in workers:
                         worker.look(to_stop=asked.to_stop, at_once=asked.at_once)
             finally:

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from tiltyard.launching.assignment import Assignment
 
-Ended = Callable[[int, str], None]
+Ended = Callable[[int, str], Sequence[Assignment] | None]
 """Told that a job has ended: its number; and why it was broken off, or nothing where it ended by itself.
-Whether it went well its ``result.json`` says."""
+Whether it went well its ``result.json`` says. It may return further jobs that have come up. A workforce may
+leave those alone: who gave them offers them again when ``work`` has returned."""
 
 
 class Workforce(Protocol):

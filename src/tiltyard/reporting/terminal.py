@@ -60,7 +60,7 @@ def print_result(result: ExperimentResult, *, command: str = "", store: Sequence
         *(text(f"warning: {warning}", "bold red") for warning in result.warnings),
         "",
         Text("next", "bold"),
-        *_typed(list(_next_steps(result, command, store))),
+        *typed(list(_next_steps(result, command, store))),
     )
 
 
@@ -207,7 +207,7 @@ def print_sweep(
         all_ran_here = not any(result.kept_from for result in results)
         report = shlex.join(["tiltyard", "report", *(["--sweep", folder.name] * all_ran_here), *store])
         steps = [(report, "the same by model and mode, with figures"), _mlflow(store)]
-        show("", Text("next", "bold"), *_typed(steps))
+        show("", Text("next", "bold"), *typed(steps))
 
 
 def _program() -> str:
@@ -218,7 +218,7 @@ def _program() -> str:
     return shown_path(started) if started.name == "tiltyard" else "python -m tiltyard"
 
 
-def _typed(steps: Sequence[tuple[str, str]]) -> list[RenderableType]:
+def typed(steps: Sequence[tuple[str, str]]) -> list[RenderableType]:
     """What to type, and why: side by side, or below each other where commands are long."""
     program = _program()
     steps = [(re.sub(r"^tiltyard(?= )", lambda _: program, typed), why) for typed, why in steps]

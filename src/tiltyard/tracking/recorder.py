@@ -79,6 +79,19 @@ class Tracking(ABC):
             folder=folder,
         )
 
+    def go_on(self, run_id: str, *, folder: Path | None = None) -> Run:
+        """Take up a run that was started before and has ended.
+
+        Args:
+            run_id: The run.
+            folder: The run's own files; an error of the store says that they are there.
+
+        Raises:
+            InputError: The store is missing, cannot be used, or does not answer.
+            JobError: The store has no such run, or failed.
+        """
+        return MlflowRun.go_on(self.connect(create=False), run_id, folder)
+
 
 def _source() -> dict[str, str]:
     """What MLflow's own columns show: the program, and who started it."""

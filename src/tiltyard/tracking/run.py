@@ -163,6 +163,22 @@ class MlflowRun:
             raise
         return run
 
+    @classmethod
+    def go_on(cls, connection: Connection, run_id: str, folder: Path | None) -> Self:
+        """Take up a run that has ended: it is RUNNING again, as one of this process.
+
+        Raises:
+            JobError: The store has no such run, or failed.
+        """
+        try:
+            connection.call(lambda: connection.client.update_run(run_id, status="RUNNING"))
+        except StoreFailureError as failure:
+            raise _lost_store(connection, f"go on with run {run_id}", failure, folder) from failure
+        run = cls(connection, run_id, {}, folder)
+        run.set_tags(this_process().tags() | {HEARTBEAT: Heartbeat.now()})
+        run._pulse.start()
+        return run
+
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """See :meth:`Run.log_metrics`."""
         self.log_curves([(step, metrics)])
