@@ -188,7 +188,8 @@ class Trials:
         missing = [name for name, value in zip(names, values, strict=True) if math.isnan(value)]
         if missing:
             self._stop = self._stop or self._unknown(missing[0], result)
-            self._fail(job.number, f"its result has no {missing[0]}")
+            what = "is not a number" if missing[0] in result.metrics else "is missing in its result"
+            self._fail(job.number, f"{missing[0]} {what}")
             return
         self._study.tell(job.number, values)
         logger.info(
@@ -201,7 +202,9 @@ class Trials:
 
     def _unknown(self, name: str, result: ExperimentResult) -> InputError | None:
         """What ends a search for a metric that not one trial has had: its name is wrong."""
-        if any(trial.state is TrialState.COMPLETE for trial in self._study.trials()):
+        if name in result.metrics or any(
+            trial.state is TrialState.COMPLETE for trial in self._study.trials()
+        ):
             return None
         close = difflib.get_close_matches(name, result.metrics, n=3)
         return InputError(
