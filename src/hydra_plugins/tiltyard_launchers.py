@@ -5,12 +5,15 @@ Hydra imports this module at every start, so what does the work is imported when
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from tiltyard.launching.slurm.options import SlurmOptions
 
 if TYPE_CHECKING:
     from tiltyard.launching.workforce import Workforce
@@ -74,3 +77,30 @@ class RayLauncher(PlannedLauncher):
 
         check_node(self._options, "hydra.launcher", target=RayCluster)
         return RayCluster(**self._options)
+
+
+class SlurmLauncher(PlannedLauncher):
+    """A job array on a Slurm cluster.
+
+    Args:
+        **options: Those of :class:`tiltyard.launching.slurm.options.SlurmOptions`.
+    """
+
+    __signature__ = signature(SlurmOptions)
+
+    def __init__(self, **options: Any) -> None:
+        self._given = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Check the options."""
+        from tiltyard.signatures import check_node
+
+        check_node(self._given, "hydra.launcher", target=SlurmOptions)
+        self._options = SlurmOptions(**self._given)
+        self._config = config
+
+    def workforce(self) -> "Workforce":
+        """See :meth:`PlannedLauncher.workforce`."""
+        from tiltyard.launching.slurm.cluster import on_cluster
+
+        return on_cluster(self._options, self._config)

@@ -39,6 +39,7 @@ from tiltyard.result import RESULT_FILE, TRACEBACK_FILE, EpochScore, ExperimentR
 from tiltyard.tasks.task import Task
 from tiltyard.telemetry import activity
 from tiltyard.telemetry.latency import LatencyRecorder
+from tiltyard.telemetry.slurm import LOG_FILE, copy_log, slurm_tags
 from tiltyard.telemetry.source import git_commit
 from tiltyard.tracking.recorder import Run, Tracking
 from tiltyard.tracking.run import TABLE
@@ -58,6 +59,7 @@ FILES = (
     RESULT_FILE,
     TRACEBACK_FILE,
     "tiltyard.log",
+    LOG_FILE,
 )
 """What is tracked of a run's folder, where it exists, beside the program; nothing else that may lie there."""
 FINGERPRINT = "tiltyard.fingerprint"
@@ -185,6 +187,7 @@ class Record:
         if self.result is None:
             self.tracked.log_metrics(legal_metrics(self.report.metrics))
         self.tracked.log_curves(legal_curves(self.report))
+        copy_log(self.folder)
         for name in (*FILES, *self.optimization_files):
             if (self.folder / name).is_file():
                 self.tracked.log_file(self.folder / name)
@@ -324,4 +327,5 @@ def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None, command: str) -
         "tiltyard.git_commit": git_commit(Path.cwd()),
         **{f"{PACKAGE}{name}": version for name, version in versions().items() if name != "tiltyard"},
         f"{PACKAGE}python": platform.python_version(),
+        **slurm_tags(),
     }

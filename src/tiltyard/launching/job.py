@@ -105,8 +105,10 @@ def store_flags(experiment: ExperimentConfig) -> Sequence[str]:
 
 
 def end_on_sigterm() -> None:
-    """Let a scheduler's SIGTERM end this process as Ctrl-C does."""
-    if threading.current_thread() is threading.main_thread():
+    """Let a scheduler's SIGTERM end this process as Ctrl-C does, unless whoever started it handles that."""
+    if threading.current_thread() is threading.main_thread() and not callable(
+        signal.getsignal(signal.SIGTERM)
+    ):
         signal.signal(signal.SIGTERM, _interrupt)
 
 

@@ -145,6 +145,15 @@ def write_plan(jobs: Sequence[PlannedJob], outlooks: Sequence[Outlook], folder: 
     return folder / PLAN_FILE
 
 
+def fingerprints(folder: Path) -> dict[int, str]:
+    """The fingerprints of a sweep's jobs by their numbers, from its ``plan.json``; none without one."""
+    try:
+        plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+        return {int(job["job"]): str(job["fingerprint"]) for job in plan["jobs"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def _entry(job: PlannedJob, outlook: Outlook, folder: Path) -> dict[str, Any]:
     return {
         "job": job.number,
