@@ -63,6 +63,7 @@ class CheckBeforeRun(Callback):
         try:
             experiment, _ = resolve_job(config)
             _refuse_what_is_for_sweeps(experiment)
+            _refuse_other_machines(config)
         except TiltyardError as error:
             raise SystemExit(error) from error
 
@@ -75,3 +76,13 @@ def _refuse_what_is_for_sweeps(experiment: ExperimentConfig) -> None:
     ):
         if given:
             raise InputError(f"{key} is for sweeps, and this is a single run", "add -m, or leave it out")
+
+
+def _refuse_other_machines(config: DictConfig) -> None:
+    """A single run is of this process; an option of ``hardware`` that brings its own launcher is not."""
+    choices = config.hydra.runtime.choices
+    if choices.get("hardware") == choices.get("hydra/launcher"):
+        raise InputError(
+            f"hardware={choices.hardware} runs the jobs of a sweep elsewhere, and this is a single run here",
+            "add -m, which makes it a sweep of one, or choose other hardware",
+        )

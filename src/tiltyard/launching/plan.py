@@ -121,6 +121,11 @@ def plan_job(
     with open_dict(cfg):
         cfg.hydra.job.id = str(number)
         cfg.hydra.job.num = number
+    if cfg.hydra.launcher.get("_target_") != master.hydra.launcher.get("_target_"):
+        raise InputError(
+            f"job {number} ({' '.join(overrides)}) has another launcher than the sweep",
+            "a sweep has one launcher; start one sweep for each",
+        )
     try:
         experiment, fingerprint = resolve_job(cfg, pins)
     except TiltyardError as error:
