@@ -11,6 +11,11 @@ from tiltyard.errors import InputError, JobError, TiltyardError
 from tiltyard.redaction import one_line
 from tiltyard.tracking.references import without_references
 
+LAUNCHERS = "hydra_plugins.tiltyard_launchers."
+"""Where Tiltyard's own launchers are."""
+ON_THIS_MACHINE = f"{LAUNCHERS}WorkersLauncher"
+"""The one whose jobs run where a single run does."""
+
 
 def resolve_job(config: DictConfig, pins: dict[str, str] | None = None) -> tuple[ExperimentConfig, str]:
     """Check one job's composed config, Hydra's own part included, and what it names in the tracking store.
@@ -79,10 +84,11 @@ def _refuse_what_is_for_sweeps(experiment: ExperimentConfig) -> None:
 
 
 def _refuse_other_machines(config: DictConfig) -> None:
-    """A single run is of this process; an option of ``hardware`` that brings its own launcher is not."""
-    choices = config.hydra.runtime.choices
-    if choices.get("hardware") == choices.get("hydra/launcher"):
+    """A single run is of this process; options of ``hardware`` that bring a launcher of a cluster are not."""
+    launcher = str(config.hydra.launcher.get("_target_"))
+    if launcher.startswith(LAUNCHERS) and launcher != ON_THIS_MACHINE:
         raise InputError(
-            f"hardware={choices.hardware} runs the jobs of a sweep elsewhere, and this is a single run here",
+            f"hardware={config.hydra.runtime.choices.hardware} runs the jobs of a sweep elsewhere, and this "
+            "is a single run",
             "add -m, which makes it a sweep of one, or choose other hardware",
         )
