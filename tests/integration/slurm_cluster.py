@@ -7,8 +7,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 CONFIG = """
@@ -74,6 +76,7 @@ def slurm_cluster(folder: Path) -> Iterator[dict[str, str]]:
     files = [f"--socket={munge}/socket", f"--key-file={key}", f"--pid-file={munge}/pid"]
     logs = [f"--log-file={munge}/log", f"--seed-file={munge}/seed", "--num-threads=2"]
     with ExitStack() as stack:
+        stack.callback(_end_steps, environment["SLURM_CONF"])
         stack.enter_context(
             _daemon(["munged", "--foreground", "--force", *files, *logs], folder, environment)
         )
@@ -87,6 +90,14 @@ def slurm_cluster(folder: Path) -> Iterator[dict[str, str]]:
             subprocess.run(["scancel", "--me", "--signal=KILL"], env=environment, check=False)
             subprocess.run(["scancel", "--me"], env=environment, check=False)
             _wait_for(lambda: _asked(["squeue", "--noheader"], environment) == "")
+
+
+def _end_steps(config: str) -> None:
+    """End what is left of this cluster's jobs: a step outlives a daemon that was stopped before it."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name().startswith("slurmstepd") and process.environ().get("SLURM_CONF") == config:
+                process.kill()
 
 
 @contextmanager
