@@ -149,8 +149,11 @@ def test_every_example_may_fail_and_the_run_still_ends(experiment, in_folder):
 @pytest.mark.parametrize("call", ["log_metrics", "log_rows", "register_program", "log_file"])
 def test_a_store_that_fails_after_the_evaluation_costs_no_files(call, composed, in_folder, monkeypatch):
     def fail(*arguments, **options):
+        if not (in_folder / "out/predictions.csv").exists():
+            return original(*arguments, **options)
         raise JobError("the store failed", "try again")
 
+    original = getattr(MlflowRun, call)
     monkeypatch.setattr(MlflowRun, call, fail)
     with pytest.raises(JobError, match="the store failed"):
         run(resolve(composed("model=lexical", "task=iot_tiny")), in_folder / "out")

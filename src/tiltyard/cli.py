@@ -92,10 +92,15 @@ def _experiment(arguments: list[str]) -> None:
     from tiltyard.shipped import config_folder
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach this module, which words them
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")
+    _quieten_bars()
     sys.argv[1:] = _flags_last(arguments)
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(job)()
+
+
+def _quieten_bars() -> None:
+    """Leave progress bars out of files and pipes."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def _flags_last(arguments: list[str]) -> list[str]:
@@ -139,6 +144,13 @@ def _status_command(arguments: list[str]) -> None:
     status(arguments)
 
 
+def _rerun_command(arguments: list[str]) -> None:
+    from tiltyard.launching.rerun import rerun
+
+    _quieten_bars()
+    rerun(arguments)
+
+
 def _cache_command(arguments: list[str]) -> None:
     from tiltyard.cache_command import cache
 
@@ -147,6 +159,7 @@ def _cache_command(arguments: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": _report_command,
+    "rerun": _rerun_command,
     "ui": _ui_command,
     "status": _status_command,
     "doctor": _doctor_command,

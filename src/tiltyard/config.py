@@ -28,6 +28,7 @@ __all__ = [
     "Operational",
     "Settled",
     "check",
+    "data_digests",
     "fingerprint",
     "instantiate",
     "model_identity",
@@ -287,6 +288,17 @@ def fingerprint(cfg: ExperimentConfig) -> str:
     if not any(map(_takes_hardware, (cfg.model, *nested_models(cfg).values()))):
         del counted["hardware"]
     return digest(_described(cfg, counted))
+
+
+def data_digests(cfg: ExperimentConfig) -> dict[str, str]:
+    """The digests of what the task's options name, such as its data file, by the paths of these options.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    leaves = check_node(cfg.task, "task", supplied=AXES["task"])
+    digests: dict[str, str] = describe({}, leaves)["content"]
+    return digests
 
 
 def model_identity(cfg: ExperimentConfig, model: Mapping[str, Any] | None = None) -> str:

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dspy
@@ -52,6 +53,7 @@ def run(
     command: str = "",
     overrides: tuple[str, ...] = (),
     pins: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> ExperimentResult:
     """Run one experiment and record it.
 
@@ -63,6 +65,7 @@ def run(
         command: The command line that runs the same again, for the report.
         overrides: What of the config was chosen for this run.
         pins: Registered versions that its sweep has looked up, by what names them in the config.
+        tags: Further tags of the tracked run.
 
     Raises:
         TiltyardError: The input was wrong, or the experiment could not go on. What was found until then
@@ -80,7 +83,7 @@ def run(
             digest=fingerprint(found.cfg),
         ) as record,
     ):
-        record.tracked.set_tags(found.tags())
+        record.tracked.set_tags(found.tags() | dict(tags))
         cfg = found.cfg
         task: Task = instantiate(cfg.task)
         splits = task.splits(cfg.seed, cfg.limit)

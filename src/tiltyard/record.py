@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from tiltyard import __version__
 from tiltyard.artifacts.metadata import Origin
 from tiltyard.artifacts.program import UnsavableProgramError, build_program_folder
-from tiltyard.config import ExperimentConfig, fingerprint, instantiate
+from tiltyard.config import ExperimentConfig, data_digests, fingerprint, instantiate
 from tiltyard.digests import versions
 from tiltyard.errors import JobError, TiltyardError
 from tiltyard.evaluation.evaluate import ERRORS_FILE, ROWS_FILE
@@ -39,6 +39,7 @@ from tiltyard.result import RESULT_FILE, TRACEBACK_FILE, EpochScore, ExperimentR
 from tiltyard.tasks.task import Task
 from tiltyard.telemetry import activity
 from tiltyard.telemetry.latency import LatencyRecorder
+from tiltyard.telemetry.processor import processor
 from tiltyard.telemetry.slurm import LOG_FILE, copy_log, slurm_tags
 from tiltyard.telemetry.source import git_commit
 from tiltyard.tracking.recorder import Run, Tracking
@@ -64,6 +65,8 @@ FILES = (
 """What is tracked of a run's folder, where it exists, beside the program; nothing else that may lie there."""
 FINGERPRINT = "tiltyard.fingerprint"
 """The tag that tells repetitions of one experiment from others."""
+DATA = "tiltyard.data."
+"""How the tags begin that hold the digests of the data files, by the options that name them."""
 FOLDERS = ("figures", SIMULATION_FOLDER)
 
 
@@ -189,7 +192,7 @@ class Record:
         self.tracked.log_curves(legal_curves(self.report))
         copy_log(self.folder)
         for name in (*FILES, *self.optimization_files):
-            if (self.folder / name).is_file():
+            if name != CONFIG_FILE and (self.folder / name).is_file():
                 self.tracked.log_file(self.folder / name)
         for name in FOLDERS:
             if (self.folder / name).is_dir():
@@ -264,6 +267,7 @@ def recording(
         activity.tracked_as(tracked.run_id)
         record = Record(cfg, folder, digest, tracked, command, overrides)
         try:
+            tracked.log_file(folder / CONFIG_FILE)  # now: of a run that is killed it is what can be run again
             yield record
             record.upload()
         except SystemExit as stop:
@@ -325,6 +329,8 @@ def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None, command: str) -
         "tiltyard.sweep": sweep or "",
         "tiltyard.command": command,
         "tiltyard.git_commit": git_commit(Path.cwd()),
+        "tiltyard.processor": processor(),
+        **{f"{DATA}{path}": digest for path, digest in data_digests(cfg).items()},
         **{f"{PACKAGE}{name}": version for name, version in versions().items() if name != "tiltyard"},
         f"{PACKAGE}python": platform.python_version(),
         **slurm_tags(),

@@ -67,13 +67,18 @@ class CheckBeforeRun(Callback):
         """
         try:
             experiment, _ = resolve_job(config)
-            _refuse_what_is_for_sweeps(experiment)
+            refuse_what_is_for_sweeps(experiment)
             _refuse_other_machines(config)
         except TiltyardError as error:
             raise SystemExit(error) from error
 
 
-def _refuse_what_is_for_sweeps(experiment: ExperimentConfig) -> None:
+def refuse_what_is_for_sweeps(experiment: ExperimentConfig) -> None:
+    """Refuse options that a single run would ignore.
+
+    Raises:
+        InputError: There is one.
+    """
     for key, given in (
         ("plan=true", experiment.plan),
         (f"retry={experiment.retry}", experiment.retry),

@@ -46,7 +46,7 @@ def run_job(cfg: DictConfig) -> None:
     experiment = resolve(cfg)
     if in_sweep and _is_settled(folder):
         return
-    _set_up_logging(experiment.debug)
+    set_up_logging(experiment.debug)
     command = command_of(hydra)
     try:
         sweep = SweepIdentity.load(Path(hydra.sweep.dir)) if in_sweep else None
@@ -62,9 +62,7 @@ def run_job(cfg: DictConfig) -> None:
             pins=sweep.pins if sweep else None,
         )
     except Exception as error:
-        failure = _describe(error, folder)
-        if not (folder / RESULT_FILE).exists():  # it failed before anything was recorded
-            ExperimentResult.failed(experiment, folder, str(failure)).save()
+        failure = failure_of(experiment, folder, error)
         if not in_sweep:
             raise SystemExit(failure) from error
         logger.error("Job failed: %s", failure)  # noqa: TRY400 - the traceback is in its own file
@@ -120,7 +118,7 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _set_up_logging(debug: bool) -> None:
+def set_up_logging(debug: bool) -> None:
     """Send DSPy's log to the job's file only; with ``debug``, log what is otherwise left out.
 
     DSPy warns on every truncated answer and every failed example; rows and metrics count those already.
@@ -135,8 +133,18 @@ def _set_up_logging(debug: bool) -> None:
         logging.getLogger("tiltyard").setLevel(logging.DEBUG)
 
 
+def failure_of(experiment: ExperimentConfig, folder: Path, error: Exception) -> TiltyardError:
+    """The failure of an experiment in one line, which its folder is told as well.
+
+    The traceback of an unforeseen one is kept beside the other files.
+    """
+    failure = _describe(error, folder)
+    if not (folder / RESULT_FILE).exists():  # it failed before anything was recorded
+        ExperimentResult.failed(experiment, folder, str(failure)).save()
+    return failure
+
+
 def _describe(error: Exception, folder: Path) -> TiltyardError:
-    """The failure in one line; the traceback of an unforeseen one is kept beside the job's files."""
     if isinstance(error, TiltyardError):
         return error
     write_text(folder / TRACEBACK_FILE, "".join(traceback.format_exception(error)))

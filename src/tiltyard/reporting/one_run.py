@@ -80,10 +80,16 @@ def find_run(given: str, tracking: "Tracking", *, experiment: str) -> OneRun:
         return _of_folder(given, tracking, experiment)
     if "/" in given or "\\" in given or Path(given).is_file():
         raise InputError(f"{given} is not a run's folder", "name the folder of a run, or a run id")
-    return _of_store(given, _tracked(given, tracking, experiment))
+    return one_run(given, tracked_run(given, tracking, experiment))
 
 
-def _tracked(beginning: str, tracking: "Tracking", experiment: str) -> "TrackedRun":
+def tracked_run(beginning: str, tracking: "Tracking", experiment: str) -> "TrackedRun":
+    """The tracked run whose id begins so, whatever its status; see :func:`find_run`.
+
+    Raises:
+        InputError: There is no such run, or several, or it is a sweep.
+        JobError: The store failed.
+    """
     from tiltyard.tracking.reader import runs
 
     everyone = runs(tracking, experiment=experiment, statuses=EVERY_STATUS)
@@ -94,6 +100,11 @@ def _tracked(beginning: str, tracking: "Tracking", experiment: str) -> "TrackedR
         raise InputError(
             f"{len(found)} runs have an id that begins with '{beginning}'",
             f"write more of it: {_listed(found)}",
+        )
+    jobs = [run for run in everyone if (run.parent or "").startswith(beginning.lower())]
+    if jobs:
+        raise InputError(
+            f"run {jobs[0].parent} is the sweep {jobs[0].sweep}", f"name one of its runs: {_listed(jobs)}"
         )
     raise InputError(
         f"no run of experiment '{experiment}' has an id that begins with '{beginning}', and no folder is "
@@ -107,7 +118,12 @@ def _listed(runs: "Sequence[TrackedRun]", limit: int = 4) -> str:
     return ", ".join([*shown, *(["…"] if len(runs) > limit else [])]) or "none"
 
 
-def _of_store(given: str, run: "TrackedRun") -> OneRun:
+def one_run(given: str, run: "TrackedRun") -> OneRun:
+    """A tracked run with its rows.
+
+    Raises:
+        JobError: The store failed.
+    """
     rows, without_rows = None, ""
     try:
         rows = run.rows()
@@ -202,6 +218,6 @@ def _tags_in_store(result: ExperimentResult, tracking: "Tracking", experiment: s
     if not result.run_id:
         return {}
     try:
-        return _own_tags(_tracked(result.run_id, tracking, experiment))
+        return _own_tags(tracked_run(result.run_id, tracking, experiment))
     except InputError:  # the folder was sent here without its store
         return {}

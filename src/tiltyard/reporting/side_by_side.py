@@ -20,13 +20,23 @@ from tiltyard.reporting.pairing import compare_rows, power_of, shared
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["right to wrong", "wrong to right", "worse", "better"]
+Kind = Literal[
+    "right to wrong",
+    "wrong to right",
+    "worse",
+    "better",
+    "other answer",
+    "other content",
+    "not in the rerun",
+    "only in the rerun",
+]
+"""How two rows of an example differ; from *other answer* on, without a change of its score."""
 
 KINDS: tuple[Kind, ...] = ("right to wrong", "wrong to right", "worse", "better")
 """How an example's score can change: *right* is full marks; *worse* and *better* are so without them."""
 NOT_ORIGIN = (
     *("kind", "sweep", "task", "model", "optimizer", "simulation", "mode", "command", "version"),
-    *("machine", "pid", "process_start", "heartbeat"),
+    *("machine", "pid", "process_start", "heartbeat", "rerun_of"),
 )
 """``tiltyard.`` tags that say nothing of where a run came from, or what the config says too."""
 OF_THE_SCORE = ("score", "score.low", "score.high")
@@ -57,7 +67,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Flip:
-    """An example whose score differs."""
+    """An example that the two runs did not do alike; in a comparison, one whose score differs."""
 
     kind: Kind
     sample_id: str
@@ -139,7 +149,7 @@ def side_by_side(a: OneRun, b: OneRun) -> SideBySide:
         b=b,
         config=[d for d in params if d.name.split(".")[0] not in OUTSIDE_FINGERPRINT],
         config_apart=[d for d in params if d.name.split(".")[0] in OUTSIDE_FINGERPRINT],
-        origins=_differing(_origin(a), _origin(b)),
+        origins=[d for d in _differing(_origin(a), _origin(b)) if not _is_unknown(d)],
         metrics=[change for change in metrics if change.a != change.b],
         equal_metrics=sum(change.a == change.b for change in metrics),
         score=score,
@@ -158,8 +168,16 @@ def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> list[Differing]:
     ]
 
 
+def _is_unknown(origin: Differing) -> bool:
+    """Whether one of the runs may be from before Tiltyard recorded it."""
+    recorded_later = origin.name in ("processor", "host") or origin.name.startswith("data.")
+    return recorded_later and None in (origin.a, origin.b)
+
+
 def _origin(run: OneRun) -> dict[str, str]:
     tags = {name.removeprefix("tiltyard."): value for name, value in sorted(run.tags.items())}
+    if "version" in tags:  # of a run that saved no program, its metadata do not tell
+        tags.setdefault("package.tiltyard", tags["version"])
     return {name: value for name, value in tags.items() if name not in NOT_ORIGIN and value}
 
 
@@ -205,26 +223,29 @@ def _paired(a: OneRun, b: OneRun) -> tuple[Difference | None, str, str]:
 
 def _flips(both: "pd.DataFrame") -> list[Flip]:
     changed = both[both["score_a"] != both["score_b"]]
-    flips = [
-        Flip(
-            kind=_kind(row),
-            sample_id=str(row["sample_id"]),
-            question=row["question_b"],
-            context=row["context_b"],
-            gold=row["gold_b"],
-            answer_a=row["pred_a"],
-            answer_b=row["pred_b"],
-            score_a=float(row["score_a"]),
-            score_b=float(row["score_b"]),
-            error_a=row["error_a"],
-            error_b=row["error_b"],
-        )
-        for row in changed.to_dict("records")
-    ]
+    flips = [change_of(row, kind_of(row)) for row in changed.to_dict("records")]
     return sorted(flips, key=lambda flip: KINDS.index(flip.kind))
 
 
-def _kind(row: Mapping[Any, Any]) -> Kind:
+def kind_of(row: Mapping[Any, Any]) -> Kind:
+    """How the score of an example changed, by a row of :func:`tiltyard.reporting.pairing.shared`."""
     if bool(row["correct_a"]) != bool(row["correct_b"]):
         return "right to wrong" if row["correct_a"] else "wrong to right"
     return "better" if row["score_b"] > row["score_a"] else "worse"
+
+
+def change_of(row: Mapping[Any, Any], kind: Kind) -> Flip:
+    """The example of a row of :func:`tiltyard.reporting.pairing.shared`."""
+    return Flip(
+        kind=kind,
+        sample_id=str(row["sample_id"]),
+        question=row["question_b"],
+        context=row["context_b"],
+        gold=row["gold_b"],
+        answer_a=row["pred_a"],
+        answer_b=row["pred_b"],
+        score_a=float(row["score_a"]),
+        score_b=float(row["score_b"]),
+        error_a=row["error_a"],
+        error_b=row["error_b"],
+    )

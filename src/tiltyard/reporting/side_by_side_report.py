@@ -7,8 +7,9 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Self
 
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,7 @@ from tiltyard.files import write_text
 from tiltyard.reporting.console import Field, grid, show, table, text
 from tiltyard.reporting.markdown import Column, escape, shorten
 from tiltyard.reporting.markdown import table as markdown_table
-from tiltyard.reporting.numbers import MISSING, count, duration, figure, p_value, scored, signed
+from tiltyard.reporting.numbers import MISSING, count, duration, figure, is_missing, p_value, scored, signed
 from tiltyard.reporting.one_run import OneRun
 from tiltyard.reporting.side_by_side import KINDS, Changed, Differing, Flip, SideBySide
 from tiltyard.reporting.significance import EFFECTS, TESTS
@@ -39,39 +40,60 @@ WRITTEN_CELL = 300
 EXPENDABLE = (".mean_ms", ".p99_ms")
 """How the names of metrics end that the terminal leaves to ``compare.md``."""
 DIGEST = 12
-"""Digits of a fingerprint that are shown."""
+"""Digits of a digest that are shown, such as of a fingerprint."""
 
 _Rows = list[tuple[str, ...]]
 
 
-def show_side_by_side(found: SideBySide, folder: Path) -> None:
+@dataclass(frozen=True)
+class Examples:
+    """What a comparison says of single examples."""
+
+    heading: str
+    """What they are."""
+    counted: str
+    """How many there are of each kind, in one line."""
+    flips: Sequence[Flip]
+    """Each of them, those of one kind together."""
+    remarks: Sequence[str] = ()
+    """What a reader must know of them, one sentence each, without a full stop."""
+
+    @classmethod
+    def flipped(cls, found: SideBySide) -> Self:
+        """Those whose score differs."""
+        return cls("examples that flipped", _counted(found), found.flips)
+
+
+def show_side_by_side(found: SideBySide, folder: Path, examples: Examples | None = None) -> None:
     """Print the comparison and write its files.
 
     Args:
         found: The two runs and how they differ.
         folder: Where ``compare.md`` and ``compare.csv`` go.
+        examples: The examples to show; None for those that flipped.
 
     Raises:
         InputError: The folder cannot be written.
     """
+    examples = examples or Examples.flipped(found)
     try:
-        write_text(folder / REPORT, to_markdown(found))
-        write_text(folder / FLIPS, to_csv(found.flips))
+        write_text(folder / REPORT, to_markdown(found, examples))
+        write_text(folder / FLIPS, to_csv(examples.flips))
     except OSError as error:
         raise InputError(
             f"cannot write the comparison into {folder} ({error.strerror or error})",
             "name another folder with --output",
         ) from error
-    _print(found)
+    _print(found, examples)
     written = [f"  {shown_path(folder / name)}" for name in (REPORT, FLIPS)]
     show("", *(Text(line, "dim") for line in ("written:", *written)))
 
 
-def _print(found: SideBySide) -> None:
+def _print(found: SideBySide, examples: Examples) -> None:
     show(*(text(f"{letter}  {line}", "bold") for letter, line in zip("AB", _runs(found), strict=True)))
     show("", grid([(Text(name, "dim"), value) for name, value in _score(found)]))
-    if found.remarks:
-        show("", *(text(remark, "yellow") for remark in found.remarks))
+    if remarks := [*found.remarks, *examples.remarks]:
+        show("", *(text(remark, "yellow") for remark in remarks))
     for heading, columns, rows, note in _tables(found, CELL):
         show("", Text(heading, "bold"))
         kept = [row for row in rows if not row[0].endswith(EXPENDABLE)]
@@ -83,16 +105,14 @@ def _print(found: SideBySide) -> None:
                 f"{REPORT} has {len(rows) - len(kept)} more, means and 99th percentiles of latencies"
             )
         show(*(text(line, "dim") for line in notes))
-    show("", Text("examples that flipped", "bold"), text(_counted(found)))
-    for kind in KINDS:
-        flips = [flip for flip in found.flips if flip.kind == kind]
-        if flips:
-            show("", text(f"{kind} ({len(flips)})", "cyan"))
-            rows = [_flip(flip, CELL, partial=_are_partial(found)) for flip in flips[:SHOWN]]
-            columns = _flip_columns(partial=_are_partial(found))
-            show(_table(columns, rows))
-            if len(flips) > SHOWN:
-                show(text(f"and {len(flips) - SHOWN} more", "dim"))
+    show("", Text(examples.heading, "bold"), text(examples.counted))
+    partial = _are_partial(examples.flips)
+    for kind, flips in _by_kind(examples.flips):
+        show("", text(f"{kind} ({len(flips)})", "cyan"))
+        rows = [_flip(flip, CELL, partial=partial) for flip in flips[:SHOWN]]
+        show(_table(_flip_columns(partial=partial), rows))
+        if len(flips) > SHOWN:
+            show(text(f"and {len(flips) - SHOWN} more", "dim"))
 
 
 def _table(columns: Sequence[Column], rows: _Rows) -> Table:
@@ -100,30 +120,39 @@ def _table(columns: Sequence[Column], rows: _Rows) -> Table:
     return table([Field(c.heading, values, c.right) for c, values in zip(columns, cells, strict=True)])
 
 
-def to_markdown(found: SideBySide) -> str:
-    """The comparison as ``compare.md``."""
+def to_markdown(found: SideBySide, examples: Examples | None = None) -> str:
+    """The comparison as ``compare.md``; see :func:`show_side_by_side`."""
+    examples = examples or Examples.flipped(found)
     a, b = _runs(found)
     parts = [
         "# Two runs side by side",
         f"- A: {escape(a)}\n- B: {escape(b)}",
         "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in _score(found)),
-        "\n".join(f"- {escape(remark)}" for remark in found.remarks),
+        "\n".join(f"- {escape(remark)}" for remark in [*found.remarks, *examples.remarks]),
     ]
     for heading, columns, rows, note in _tables(found, WRITTEN_CELL):
         parts += [
-            f"## {heading[0].upper()}{heading[1:]}",
+            f"## {_capital(heading)}",
             markdown_table(columns, rows) if rows else "",
             escape(note),
         ]
-    parts += ["## Examples that flipped", escape(_counted(found))]
-    for kind in KINDS:
-        flips = [flip for flip in found.flips if flip.kind == kind]
-        if flips:
-            rows = [_flip(flip, WRITTEN_CELL, partial=_are_partial(found)) for flip in flips[:WRITTEN]]
-            more = [f"and {len(flips) - WRITTEN} more in {FLIPS}"] if len(flips) > WRITTEN else []
-            columns = _flip_columns(partial=_are_partial(found))
-            parts += [f"### {kind[0].upper()}{kind[1:]} ({len(flips)})", markdown_table(columns, rows), *more]
+    parts += [f"## {_capital(examples.heading)}", escape(examples.counted)]
+    partial = _are_partial(examples.flips)
+    for kind, flips in _by_kind(examples.flips):
+        rows = [_flip(flip, WRITTEN_CELL, partial=partial) for flip in flips[:WRITTEN]]
+        more = [f"and {len(flips) - WRITTEN} more in {FLIPS}"] if len(flips) > WRITTEN else []
+        columns = _flip_columns(partial=partial)
+        parts += [f"### {_capital(kind)} ({len(flips)})", markdown_table(columns, rows), *more]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _capital(heading: str) -> str:
+    return f"{heading[0].upper()}{heading[1:]}"
+
+
+def _by_kind(flips: Sequence[Flip]) -> Iterator[tuple[str, list[Flip]]]:
+    for kind in dict.fromkeys(flip.kind for flip in flips):
+        yield kind, [flip for flip in flips if flip.kind == kind]
 
 
 def to_csv(flips: Sequence[Flip]) -> str:
@@ -188,11 +217,17 @@ def _tables(found: SideBySide, limit: int) -> Iterator[tuple[str, list[Column], 
 
 
 def _differing(values: Sequence[Differing], limit: int) -> _Rows:
-    limits = {"fingerprint": DIGEST}
     return [
-        (each.name, *(_value(value, limits.get(each.name, limit)) for value in (each.a, each.b)))
+        (
+            each.name,
+            *(_value(value, DIGEST if _is_digest(each.name) else limit) for value in (each.a, each.b)),
+        )
         for each in values
     ]
+
+
+def _is_digest(name: str) -> bool:
+    return name == "fingerprint" or name.startswith("data.")
 
 
 def _value(value: str | None, limit: int) -> str:
@@ -248,8 +283,9 @@ def _counted(found: SideBySide) -> str:
     return f"{of}: {counted}" if counted else f"{of}, none changed its score"
 
 
-def _are_partial(found: SideBySide) -> bool:
-    return any(score not in (0, 1) for flip in found.flips for score in (flip.score_a, flip.score_b))
+def _are_partial(flips: Sequence[Flip]) -> bool:
+    scores = [score for flip in flips for score in (flip.score_a, flip.score_b)]
+    return any(score not in (0, 1) for score in scores if not is_missing(score))
 
 
 def _flip_columns(*, partial: bool) -> list[Column]:
@@ -258,7 +294,11 @@ def _flip_columns(*, partial: bool) -> list[Column]:
 
 
 def _flip(flip: Flip, limit: int, *, partial: bool) -> tuple[str, ...]:
-    scores = (figure(flip.score_a), figure(flip.score_b)) if partial else ()
+    scores = (
+        tuple(MISSING if is_missing(s) else figure(s) for s in (flip.score_a, flip.score_b))
+        if partial
+        else ()
+    )
     return (
         flip.sample_id,
         shorten(flip.question, limit),
