@@ -85,8 +85,8 @@ def _parser() -> CommandParser:
         "[--check]",
         description="Run the stored config of a past run again, and compare both example by example. The "
         "model is asked anew and the program compiled again.",
-        epilog="Writes compare.md, and compare.csv with every example that is not answered as before, into the "
-        "rerun's folder.",
+        epilog="Writes compare.md, and compare.csv with every example that is not answered as before, into "
+        "the rerun's folder.",
     )
     parser.add_argument(
         "run", nargs="?", metavar="RUN_ID", help="a run id, the beginning of one, or a run's folder"
