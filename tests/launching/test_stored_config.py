@@ -39,7 +39,7 @@ def test_a_masked_secret_is_asked_for(text: str, monkeypatch: pytest.MonkeyPatch
 
 def test_a_key_that_is_gone_is_named_and_can_be_dropped(text: str) -> None:
     old = f"retired: 1\n{text}"
-    with pytest.raises(InputError, match="does not take the config of run x: unknown key 'retired'.*~KEY"):
+    with pytest.raises(InputError, match=r"does not take the config of run x: unknown key 'retired'.*~KEY"):
         stored_config(old, "run x")
     assert stored_config(old, "run x", overrides=["~retired"]).seed == 0
 
