@@ -91,7 +91,9 @@ def test_wrong_input_is_one_line_and_runs_nothing(
     assert not Path("outputs").exists()
 
 
-def test_a_run_that_kept_no_config_is_refused_with_its_command(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_kept_no_config_is_refused_with_its_command(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tracking = LocalTracking()
     with (
         pytest.raises(RuntimeError),
