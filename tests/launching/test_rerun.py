@@ -61,33 +61,31 @@ def test_a_smaller_limit_does_not_fail_the_check(first: str, capsys: pytest.Capt
     assert "; 1 not in the rerun" in out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ([], "no run is named"),
-        (["zzz"], "the last runs there: "),
-        (["limit=5"], "'limit=5' is no run"),
-        (["RUN", "optimizer=none"], "optimizer=none chooses an option"),
-        (["RUN", "task/program=cot"], "task/program=cot chooses an option"),
-        (["RUN", "seed=0,1"], "seed=0,1 is a sweep"),
-        (["RUN", "optimizer.kk=3"], "did you mean 'k'?"),
-        (["RUN", "limit=0"], "limit=0"),
-        (["RUN", "a=b=c"], "cannot read 'a=b=c'"),
-        (["RUN", "~optimizer.gone"], "'optimizer.gone' does not exist"),
-        (["RUN", "plan=true"], "plan=true is for sweeps"),
-        (["RUN", "--experiment", "nope"], "no experiment 'nope'"),
-        (["RUN", "--tracking", "nowhere"], "no runs are tracked in nowhere"),
-        (["RUN", "--nope"], "unrecognized arguments: --nope"),
-        (["nowhere/x"], "nowhere/x is not a run's folder"),
-    ],
-)
-def test_wrong_input_is_one_line_and_runs_nothing(
-    first: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
-) -> None:
-    assert main(["rerun", *(first if word == "RUN" else word for word in arguments)]) == 2
-    [line] = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("error: ")
-    assert told in line
+WRONG_INPUT = [
+    ([], "no run is named"),
+    (["zzz"], "the last runs there: "),
+    (["limit=5"], "'limit=5' is no run"),
+    (["RUN", "optimizer=none"], "optimizer=none chooses an option"),
+    (["RUN", "task/program=cot"], "task/program=cot chooses an option"),
+    (["RUN", "seed=0,1"], "seed=0,1 is a sweep"),
+    (["RUN", "optimizer.kk=3"], "did you mean 'k'?"),
+    (["RUN", "limit=0"], "limit=0"),
+    (["RUN", "a=b=c"], "cannot read 'a=b=c'"),
+    (["RUN", "~optimizer.gone"], "'optimizer.gone' does not exist"),
+    (["RUN", "plan=true"], "plan=true is for sweeps"),
+    (["RUN", "--experiment", "nope"], "no experiment 'nope'"),
+    (["RUN", "--tracking", "nowhere"], "no runs are tracked in nowhere"),
+    (["RUN", "--nope"], "unrecognized arguments: --nope"),
+    (["nowhere/x"], "nowhere/x is not a run's folder"),
+]
+
+
+def test_wrong_input_is_one_line_and_runs_nothing(first: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, told in WRONG_INPUT:  # one run serves all of them
+        assert main(["rerun", *(first if word == "RUN" else word for word in arguments)]) == 2, arguments
+        [line] = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("error: ")
+        assert told in line
     assert not Path("outputs").exists()
 
 
