@@ -3,7 +3,8 @@
     $ python benchmarks/evaluation_overhead.py --examples 2000 --threads 4
 
 Both run the same program, examples and metric in the same process, in turns, after a warm-up; the best of the
-rounds counts, since noise only ever adds time. Ours writes the rows, latencies and token counts as well.
+rounds counts, since noise only ever adds time. Ours writes the rows, latencies and token counts as well, and the
+journal that lets an interrupted evaluation go on.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import dspy
 from dspy.lm15 import Request
 
 from tiltyard.evaluation.evaluate import evaluate
+from tiltyard.evaluation.journal import TrialJournal
 from tiltyard.evaluation.trial import RowLabels
 from tiltyard.models.engine import Completion, TextEngine
 from tiltyard.tasks.task import Score, Splits
@@ -104,6 +106,7 @@ def main() -> None:
                 latencies=LatencyRecorder(),
                 folder=Path(folder),
                 progress=False,
+                journal=TrialJournal(Path(folder) / "journal.jsonl", program),
             )
 
     def run_theirs() -> None:

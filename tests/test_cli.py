@@ -8,9 +8,9 @@ from contextlib import closing
 
 import pytest
 
+from tiltyard.checkpoints import checkpoint_folder
 from tiltyard.cli import main
 from tiltyard.models.response_cache import Entry, ResponseCache
-from tiltyard.optimizers.resuming import checkpoint_folder
 
 HEAVY = ("torch", "transformers", "mlflow", "dspy", "pandas", "sklearn", "scipy", "matplotlib")
 
@@ -228,7 +228,7 @@ def test_doctor_says_what_works(tiltyard, monkeypatch):
 def test_the_response_cache_is_shown_and_emptied(tiltyard, cache_folder):
     folder = cache_folder / "responses"
     code, out, _ = tiltyard("cache")
-    checkpoints = f"checkpoints of 0 compilations, 0.0 MB in {cache_folder / 'checkpoints'}"
+    checkpoints = f"checkpoints of 0 runs, 0.0 MB in {cache_folder / 'checkpoints'}"
     assert (code, out) == (0, f"0 responses, 0.0 MB in {folder}\n{checkpoints}\n")
     with closing(ResponseCache(folder, 100)) as cache:
         for number in range(30):
@@ -242,7 +242,7 @@ def test_the_response_cache_is_shown_and_emptied(tiltyard, cache_folder):
     assert out.startswith("0 responses")
     assert tiltyard("cache", "--folder", "elsewhere")[1].splitlines() == [
         "0 responses, 0.0 MB in elsewhere/responses",
-        "checkpoints of 0 compilations, 0.0 MB in elsewhere/checkpoints",
+        "checkpoints of 0 runs, 0.0 MB in elsewhere/checkpoints",
     ]
 
 
@@ -255,10 +255,10 @@ def test_checkpoints_are_shown_and_removed_but_for_those_in_use(tiltyard, cache_
         cache.put(b"key", Entry(b"body", 1.0))
     with checkpoint_folder(parent, "running", resume=True):
         out = tiltyard("cache")[1]
-        assert f"checkpoints of 2 compilations (1 running), 0.7 MB in {parent}\n" in out
-        assert "2 compilations" in tiltyard("cache", "--clear")[1]
+        assert f"checkpoints of 2 runs (1 running), 0.7 MB in {parent}\n" in out
+        assert "2 runs" in tiltyard("cache", "--clear")[1]
         out = tiltyard("cache", "--clear", "checkpoints")[1]
-        assert f"checkpoints of 1 compilation (1 running), 0.4 MB in {parent}\n" in out
+        assert f"checkpoints of 1 run (1 running), 0.4 MB in {parent}\n" in out
         assert [path.name for path in parent.iterdir() if path.is_dir()] == ["running"]
     (parent / "left").mkdir()
     with closing(ResponseCache(cache_folder / "responses", 100)) as cache:
@@ -267,7 +267,7 @@ def test_checkpoints_are_shown_and_removed_but_for_those_in_use(tiltyard, cache_
     (parent / "left").mkdir()
     out = tiltyard("cache", "--clear", "all")[1]
     assert out.startswith("0 responses")
-    assert "checkpoints of 0 compilations" in out
+    assert "checkpoints of 0 runs" in out
     assert list(parent.iterdir()) == []
     code, _, err = tiltyard("cache", "--clear", "everything")
     assert code == 2

@@ -371,11 +371,57 @@ def test_the_measured_phase_can_do_without_caches(numbered):
 def test_the_response_cache_can_be_off_or_elsewhere(numbered, cache_folder, in_folder):
     for _ in range(2):
         assert numbered("cache.enabled=false")[2] == 5
-    assert list(cache_folder.iterdir()) == []
+    assert not (cache_folder / "responses").exists()
     assert numbered("cache.folder=mine")[2] == 5
     assert numbered("cache.folder=mine")[2] == 0
     assert (in_folder / "mine/responses/responses.db").is_file()
-    assert list(cache_folder.iterdir()) == []
+    assert not (cache_folder / "responses").exists()
+
+
+@pytest.fixture
+def broken_off(numbered, monkeypatch):
+    """Runs an experiment on the numbering model that is interrupted when three examples are finished."""
+
+    def run_with(*overrides, **options):
+        last = Numbering.asked + 3
+        generate = Numbering.generate
+
+        def until_interrupted(self, request):
+            if Numbering.asked >= last:
+                raise KeyboardInterrupt
+            return generate(self, request)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Numbering, "generate", until_interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                numbered(*overrides, **options)
+
+    return run_with
+
+
+WITHOUT_CACHE = ("cache.enabled=false", "evaluation.threads=1")
+
+
+def test_an_interrupted_evaluation_goes_on(broken_off, numbered, cache_folder):
+    broken_off(*WITHOUT_CACHE)
+    result, rows, asked = numbered(*WITHOUT_CACHE, "labels.model=renamed")
+    assert asked == 2
+    assert result.metrics["examples.resumed"] == 3
+    assert result.metrics["latency.generate.count"] == result.metrics["latency.AnswerQuestion.count"] == 5
+    assert result.metrics["tokens.prompt"] == 500
+    assert rows.sample_id.is_unique
+    again, _, asked = numbered(*WITHOUT_CACHE)
+    assert asked == 5  # what has ended is not taken over
+    assert "examples.resumed" not in again.metrics
+    assert list((cache_folder / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("changed", ["resume=false", "evaluation.disable_caching=true", "seed=1"])
+def test_an_evaluation_starts_anew_where_it_is_to_or_another_is_asked_for(changed, broken_off, numbered):
+    broken_off(*WITHOUT_CACHE)
+    result, _, asked = numbered(*WITHOUT_CACHE, changed)
+    assert asked == 5
+    assert "examples.resumed" not in result.metrics
 
 
 def test_a_repeated_sampled_run_draws_the_same_answers(numbered):

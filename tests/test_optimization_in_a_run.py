@@ -217,7 +217,7 @@ def test_an_interrupted_compilation_goes_on_where_it_was(grown, cache_folder, in
     with pytest.raises(KeyboardInterrupt):
         grown(interrupt_at=2)
     left = cache_folder / "checkpoints" / grown.fingerprint
-    assert (left / "steps.txt").read_text() == ".."
+    assert (left / "optimizer/steps.txt").read_text() == ".."
     # What was found until then stands in the folder of the run that was interrupted.
     assert len(read_rows(in_folder / "out/adaptation.csv")) == 2
 
@@ -233,9 +233,36 @@ def test_an_interrupted_compilation_goes_on_where_it_was(grown, cache_folder, in
     assert len(read_rows(in_folder / "out/adaptation.csv")) == 2
 
 
-def test_checkpoints_go_when_the_compilation_has_ended(grown, cache_folder):
+def test_checkpoints_go_when_the_run_has_ended(grown, cache_folder, in_folder):
     grown("cache.folder=mine")
     assert not list(cache_folder.iterdir())
+    assert not list((in_folder / "mine/checkpoints").iterdir())
+
+
+def test_an_interrupted_evaluation_costs_no_second_compilation_and_no_other_epoch(grown, monkeypatch):
+    answered, left = Advised.generate, 0
+
+    def counting(self, request):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return answered(self, request)
+
+    monkeypatch.setattr(Advised, "generate", counting)
+    overrides = ("cache.enabled=false", "evaluation.threads=1", "evaluation.each_epoch=true")
+    of_compilation, chosen, before, after = 5, 5, 5, 5
+    for answers in (of_compilation + 3, chosen - 3 + before + 2):  # into the first evaluation, and the last
+        left = answers
+        with pytest.raises(KeyboardInterrupt):
+            grown(*overrides)
+    left = after - 2
+    result = grown(*overrides)
+    assert left == 0
+    assert result.metrics["examples.resumed"] == chosen
+    rows = read_rows(result.folder / "predictions.csv")
+    assert list(rows.epoch) == [0] * before + [1] * chosen + [2] * after
+    assert list(rows.pred) == ["yes"] * before + ["Epoch one"] * chosen + ["Epoch two"] * after
 
 
 def test_the_optimizers_report_is_kept_when_a_later_step_fails(grown, in_folder, monkeypatch):

@@ -5,10 +5,10 @@ from contextlib import closing
 from pathlib import Path
 
 from tiltyard.arguments import CommandParser
+from tiltyard.checkpoints import FOLDER, clear_checkpoints, kept_checkpoints
 from tiltyard.config import CacheConfig
 from tiltyard.errors import JobError
 from tiltyard.models.response_cache import ResponseCache, cache_folder, response_folder
-from tiltyard.optimizers.resuming import FOLDER, clear_checkpoints, kept_checkpoints
 
 PARTS = ("responses", "checkpoints", "all")
 """What can be emptied."""
@@ -26,7 +26,7 @@ def cache(arguments: list[str]) -> None:
     """
     parser = CommandParser(
         prog="tiltyard cache",
-        description="What is kept: responses of models, and checkpoints of compilations that did not end.",
+        description="What is kept: responses of models, and checkpoints of runs that did not end.",
     )
     parser.add_argument(
         "--clear",
@@ -34,8 +34,8 @@ def cache(arguments: list[str]) -> None:
         choices=PARTS,
         const="responses",
         metavar="WHAT",
-        help="delete every kept response; with 'checkpoints' or 'all' the checkpoints of compilations, too, "
-        "but for those that are running",
+        help="delete every kept response; with 'checkpoints' or 'all' the checkpoints of interrupted runs, "
+        "too, but for those of runs that are under way",
     )
     parser.add_argument(
         "--folder", metavar="FOLDER", help="default: $TILTYARD_CACHE_DIR, else the user's cache folder"

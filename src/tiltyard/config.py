@@ -165,8 +165,8 @@ class ExperimentConfig:
     limit: Annotated[int | None, Field(ge=1)] = None
     """At most this many examples in each split; null means all."""
     resume: bool = True
-    """Continue a compilation of the same experiment that was interrupted, and keep combinations of a sweep
-    that have finished before; false starts anew and runs all."""
+    """Continue a run of the same experiment that was interrupted, and keep combinations of a sweep that have
+    finished before; false starts anew and runs all."""
     retry: Literal["failed"] | None = None
     """In a sweep, run only combinations whose last run failed or was killed."""
     plan: bool = False

@@ -8,18 +8,19 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import dspy
 
+from tiltyard.checkpoints import FOLDER, checkpoint_folder
 from tiltyard.config import ExperimentConfig, fingerprint, instantiate
 from tiltyard.evaluation.asking import asked
 from tiltyard.evaluation.epochs import chosen_epoch, evaluate_epochs
 from tiltyard.evaluation.evaluate import evaluate
 from tiltyard.evaluation.health import health
+from tiltyard.evaluation.journal import TrialJournal
 from tiltyard.evaluation.result import Evaluation
 from tiltyard.evaluation.rows import Row
 from tiltyard.evaluation.trial import RowLabels
@@ -29,7 +30,6 @@ from tiltyard.models.in_use import ModelsInUse, models_in_use
 from tiltyard.models.response_cache import cache_folder
 from tiltyard.nested_models import with_models
 from tiltyard.optimizers.compiling import Compiled, compile_program, printing_to_log, report_of
-from tiltyard.optimizers.resuming import FOLDER, checkpoints_of
 from tiltyard.record import SIMULATION_FOLDER, Record, recording
 from tiltyard.result import EpochScore, ExperimentResult
 from tiltyard.simulations.simulation import Simulation
@@ -40,6 +40,8 @@ from tiltyard.telemetry.latency import LatencyRecorder
 from tiltyard.telemetry.memory import PeakMemory
 from tiltyard.tracking.references import without_references
 
+OF_OPTIMIZER, OF_EVALUATION = "optimizer", "evaluation"
+"""The folders of a run's checkpoints."""
 THREADS = 8
 """Examples in flight at once where neither the config nor the model says."""
 
@@ -94,12 +96,21 @@ def run(
         with models_in_use(cfg) as models, PeakMemory() as memory, EnergyMeter() as energy:
             lm = models.own
             _describe(models, record)
-            record.settle_fingerprint(fingerprint(cfg))
-            test = _Test(splits.test, task, lm, _threads(cfg, lm), folder, cfg)
-            with dspy.context(**_settings(lm, test.threads)):
+            digest = fingerprint(cfg)
+            record.settle_fingerprint(digest)
+            threads = _threads(cfg, lm)
+            with (
+                checkpoint_folder(
+                    cache_folder(cfg.cache.folder) / FOLDER, digest, resume=cfg.resume
+                ) as checkpoints,
+                dspy.context(**_settings(lm, threads)),
+            ):
+                test = _Test(splits.test, task, lm, threads, folder, cfg, checkpoints)
                 activity.phase("compile")
                 with latencies.measure("compile"):
-                    compiled = _compile(student, splits, task, models, cfg, record, found.notes())
+                    compiled = _compile(
+                        student, splits, task, models, cfg, record, found.notes(), checkpoints
+                    )
                 record.describe_asking(asked(cfg.task, task, compiled.program, lm))
                 epoch, others = compiled.epochs(student)
                 before = inference(lm)
@@ -140,25 +151,21 @@ def _compile(
     cfg: ExperimentConfig,
     record: Record,
     notes: Sequence[str],
+    checkpoints: Path | None,
 ) -> Compiled:
-    """Compile the program. What its optimizer tells is kept also when it is broken off.
-
-    The checkpoints' name is the fingerprint as it is with the weights at hand: a Hub model that was not there
-    when the run began counts by its commit now, as it will in the next run.
-    """
-    folder = cache_folder(cfg.cache.folder) / FOLDER
-    name = partial(fingerprint, cfg)
-    with checkpoints_of(cfg.optimizer, folder, name, resume=cfg.resume) as checkpoints:
-        node = with_models(cfg.optimizer, "optimizer", models.nested)
-        with printing_to_log():
-            optimizer = instantiate(node, metric=task.metric, checkpoints=checkpoints)
-        try:
-            compiled = compile_program(optimizer, student, train=splits.train, validation=splits.validation)
-        except BaseException:
-            record.keep_optimization(report_of(optimizer), task, model_id(models.own))
-            raise
-        compiled.report.notes += notes
-        record.keep_optimization(compiled.report, task, model_id(models.own))
+    """Compile the program. What its optimizer tells is kept also when it is broken off."""
+    node = with_models(cfg.optimizer, "optimizer", models.nested)
+    with printing_to_log():
+        optimizer = instantiate(
+            node, metric=task.metric, checkpoints=checkpoints and checkpoints / OF_OPTIMIZER
+        )
+    try:
+        compiled = compile_program(optimizer, student, train=splits.train, validation=splits.validation)
+    except BaseException:
+        record.keep_optimization(report_of(optimizer), task, model_id(models.own))
+        raise
+    compiled.report.notes += notes
+    record.keep_optimization(compiled.report, task, model_id(models.own))
     return compiled
 
 
@@ -172,6 +179,8 @@ class _Test:
     threads: int
     folder: Path
     cfg: ExperimentConfig
+    checkpoints: Path | None
+    """Where finished examples are kept; None keeps none."""
 
     def evaluate(
         self,
@@ -195,7 +204,24 @@ class _Test:
                 folder=self.folder,
                 epoch=epoch,
                 before=before,
+                journal=self._journal(program, epoch),
             )
+
+    def _journal(self, program: dspy.Module, epoch: int) -> TrialJournal:
+        """Of a program's evaluation. What is measured, not what is answered, depends on the caches."""
+        if self.checkpoints is None:
+            return TrialJournal()
+        cfg = self.cfg
+        return TrialJournal(
+            self.checkpoints / OF_EVALUATION / f"test-{epoch}.jsonl",
+            program,
+            {
+                "epoch": epoch,
+                "split": "test",
+                "cache.enabled": cfg.cache.enabled,
+                "evaluation.disable_caching": cfg.evaluation.disable_caching,
+            },
+        )
 
 
 def _describe(models: ModelsInUse, record: Record) -> None:

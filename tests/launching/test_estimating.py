@@ -14,7 +14,15 @@ START = datetime(2026, 11, 20, 18, tzinfo=UTC)
 
 
 def run(
-    seconds, *, limit=None, examples=20.0, cached=0.0, status="FINISHED", task="iot_tiny", optimizer="none"
+    seconds,
+    *,
+    limit=None,
+    examples=20.0,
+    cached=0.0,
+    resumed=0.0,
+    status="FINISHED",
+    task="iot_tiny",
+    optimizer="none",
 ):
     labels = {"model": "lexical", "task": task, "optimizer": optimizer}
     return TrackedRun(
@@ -25,7 +33,7 @@ def run(
         ended=START + timedelta(seconds=seconds),
         tags={f"tiltyard.{name}": label for name, label in labels.items()},
         params={"limit": str(limit)},
-        metrics={"examples": examples, "examples.cached": cached},
+        metrics={"examples": examples, "examples.cached": cached, "examples.resumed": resumed},
         _connection=SimpleNamespace(),
     )
 
@@ -39,6 +47,8 @@ def run(
         (None, [run(1000)] * 20 + [run(5)] * RECENT, 5),
         (None, [run(10), run(0.1, cached=20.0)], 10),
         (None, [run(0.1, cached=20.0)], 0.1),
+        (None, [run(10), run(2, resumed=15.0)], 10),
+        (None, [run(2, resumed=15.0)], 2),
         (5, [run(8, limit=5, examples=5.0)], 8),
         (5, [run(20)], 5),  # it had all 20 examples
         (100, [run(20)], 20),  # there are no more than 20

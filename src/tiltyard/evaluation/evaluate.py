@@ -24,12 +24,12 @@ import dspy
 
 from tiltyard.errors import InputError
 from tiltyard.evaluation.failures import ErrorLog
+from tiltyard.evaluation.journal import TrialJournal
 from tiltyard.evaluation.progress import Advance, report_progress
 from tiltyard.evaluation.result import Evaluation
 from tiltyard.evaluation.rows import Row, RowWriter
 from tiltyard.evaluation.trial import RowLabels, Trial, run_trial
 from tiltyard.tasks.task import Judged, Task
-from tiltyard.telemetry.calls import SignatureLatency
 from tiltyard.telemetry.latency import LatencyRecorder
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ def evaluate(
     progress: bool | None = None,
     epoch: int = 0,
     before: Sequence[Row] = (),
+    journal: TrialJournal | None = None,
 ) -> Evaluation:
     """Run a program on examples and score what it predicts.
 
@@ -62,6 +63,10 @@ def evaluate(
     ``errors.jsonl``. A failed example scores 0 and stays in every denominator. When all are done the rows
     are put into the order of the examples. On an interrupt (Ctrl-C) no further example starts, the running
     ones get 20 seconds to finish, the rows made so far stay, and the interrupt goes on to the caller.
+
+    What a journal holds of an earlier try is taken over as it was: rows, failures, times and use of tokens
+    are those of both tries together, as if there had been no interruption. The wall time is theirs together
+    too, that of the earlier one up to the last example that it finished.
 
     Args:
         program: A DSPy program; threads share it.
@@ -78,6 +83,7 @@ def evaluate(
             log line every 30 seconds.
         epoch: The optimizer's epoch, for the rows; 0 where it has none.
         before: Rows of other epochs that ``predictions.csv`` holds already; both files are then added to.
+        journal: Where finished examples are found and kept; None starts from the first and keeps none.
 
     Raises:
         InputError: There is no example.
@@ -87,22 +93,21 @@ def evaluate(
         raise InputError(
             f"task {labels.task_name} has no {split} examples", "raise limit or check its data file"
         )
-    calls = SignatureLatency(latencies, known=[task.signature])
-    settings = {}
-    if any(predict.lm for _, predict in program.named_sub_modules(dspy.Predict)):
-        settings["callbacks"] = [*dspy.settings.callbacks, calls]
-    else:  # much cheaper: in its settings DSPy calls a callback at every module and adapter too
-        lm = lm.copy(callbacks=[*lm.callbacks, calls])
+    several_models = any(predict.lm for _, predict in program.named_sub_modules(dspy.Predict))
     start = time.perf_counter()
     with (
-        dspy.context(**settings),
+        journal or TrialJournal() as journal,
         RowWriter(folder / ROWS_FILE, [str(example.id) for example in examples], before) as rows,
         ErrorLog(folder / ERRORS_FILE, append=bool(before)) as errors,
         report_progress(len(examples), labels.task_name, progress) as advance,
     ):
+        if journal.found:
+            kept = f"{journal.found} of {len(examples)} examples"
+            logger.info("%s: %s are kept from an earlier try", labels.task_name, kept)
 
         def run(example: dspy.Example) -> Trial:
-            trial = run_trial(
+            finished = journal.finished(example, labels)
+            trial = finished or run_trial(
                 program,
                 example,
                 task,
@@ -110,16 +115,20 @@ def evaluate(
                 labels=labels,
                 split=split,
                 epoch=epoch,
-                latencies=latencies,
+                several_models=several_models,
             )
-            rows.add(trial.row)
+            without_secrets = rows.add(trial.row)
+            if not finished and without_secrets:
+                journal.keep(trial)
+            for call in trial.calls:
+                latencies.record(*call)
             if trial.failure:
                 errors.add(trial.failure)
             return trial
 
         trials = _in_threads(run, examples, threads, advance)
-    seconds = time.perf_counter() - start
-    return Evaluation.of(trials, seconds, summary=_summary(task, examples, trials))
+    seconds = journal.earlier_seconds + time.perf_counter() - start
+    return Evaluation.of(trials, seconds, resumed=journal.found, summary=_summary(task, examples, trials))
 
 
 def _summary(task: Task, examples: Sequence[dspy.Example], trials: Sequence[Trial]) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import traceback
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +65,9 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
 )
 """Kinds by exception type; the first match counts, so a class stands before its bases."""
 
+_TRANSIENT: tuple[Kind, ...] = ("timeout", "rate_limit", "auth", "model")
+"""Kinds of failures that are not the example's: the model's server, its limits, its credentials."""
+
 _LONGEST_MESSAGE = 500
 _LONGEST_TAIL = 150
 
@@ -103,13 +107,29 @@ class Failure:
 
 def kind_of(error: BaseException) -> Kind:
     """The kind of an exception, or of the first one among its causes that has a kind of its own."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         for exception, kind in _KINDS:
             if isinstance(cause, exception):
                 return kind
-        cause = cause.__cause__
     return "error"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether an exception tells of the infrastructure, so that the same may succeed another time.
+
+    The model did not answer, or a connection, a file or memory failed; wherever that was, in a metric too.
+    """
+    return kind_of(error) in _TRANSIENT or any(
+        isinstance(cause, OSError | MemoryError) for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, what it was raised from, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def one_line(error: BaseException) -> str:

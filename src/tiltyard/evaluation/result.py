@@ -53,7 +53,9 @@ class Evaluation:
     cost_usd: float | None
     """What this run paid for completions, in US dollars; None when the price of any is unknown."""
     seconds: float
-    """Wall time of the evaluation."""
+    """Wall time of the evaluation; of all tries together where it was interrupted."""
+    resumed: int = 0
+    """Examples taken over from an earlier try."""
 
     @property
     def examples(self) -> int:
@@ -72,13 +74,19 @@ class Evaluation:
 
     @classmethod
     def of(
-        cls, trials: Sequence[Trial], seconds: float, summary: Mapping[str, float] = MappingProxyType({})
+        cls,
+        trials: Sequence[Trial],
+        seconds: float,
+        *,
+        resumed: int = 0,
+        summary: Mapping[str, float] = MappingProxyType({}),
     ) -> "Evaluation":
         """Sum up the trials of one evaluation.
 
         Args:
             trials: One per example, at least one.
             seconds: Wall time of them all together.
+            resumed: How many of them are from an earlier try.
             summary: The task's metrics of the whole split.
         """
         rows = tuple(trial.row for trial in trials)
@@ -102,12 +110,14 @@ class Evaluation:
             cached_tokens=usage.cached_tokens - usage.spared_cached_tokens,
             cost_usd=usage.cost_usd,
             seconds=seconds,
+            resumed=resumed,
         )
 
     def metrics(self) -> dict[str, float]:
         """The figures under the names that they have in a tracked run.
 
-        ``cost.usd`` is there only when the price is known, the speeds only when the model answered at all.
+        ``cost.usd`` is there only when the price is known, the speeds only when the model answered at all,
+        ``examples.resumed`` only when an earlier try had finished some.
         A task's further metrics keep their own names; one that has the name of a figure here gives way to it.
         """
         figures = {
@@ -129,6 +139,8 @@ class Evaluation:
             figures["tokens_per_second"] = self.tokens_per_second
         if self.cost_usd is not None:
             figures["cost.usd"] = self.cost_usd
+        if self.resumed:
+            figures["examples.resumed"] = self.resumed
         figures |= {name: value for name, value in self.extra.items() if name not in figures}
         return {name: float(value) for name, value in figures.items()}
 

@@ -95,13 +95,19 @@ class RowWriter:
             self._file.flush()
         return self
 
-    def add(self, row: Row) -> None:
-        """Write one row and flush it."""
-        line = _line(vars(row).values())
+    def add(self, row: Row) -> bool:
+        """Write one row and flush it.
+
+        Returns:
+            Whether it stands there as it came: no secret had to be masked.
+        """
+        text = _csv(vars(row).values())
+        line = redact(text)
         with self._lock:
             self._file.write(line)
             self._file.flush()
             self._written.append((row, line))
+        return line == text
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -123,11 +129,15 @@ class RowWriter:
         return sorted(self._written, key=lambda written: self._order.get(written[0].sample_id, last))
 
 
-def _line(values: Iterable[object]) -> str:
-    """One line of CSV with secrets masked."""
+def _csv(values: Iterable[object]) -> str:
     line = io.StringIO(newline="")
     csv.writer(line).writerow(values)
-    return redact(line.getvalue())
+    return line.getvalue()
+
+
+def _line(values: Iterable[object]) -> str:
+    """One line of CSV with secrets masked."""
+    return redact(_csv(values))
 
 
 _HEADER = _line(COLUMNS)

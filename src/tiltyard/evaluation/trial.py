@@ -11,10 +11,11 @@ from typing import Any
 
 import dspy
 
-from tiltyard.evaluation.failures import Failure, Kind
+from tiltyard.evaluation.failures import Failure, Kind, is_transient
 from tiltyard.evaluation.rows import Row
 from tiltyard.tasks.task import Task
-from tiltyard.telemetry.latency import LatencyRecorder, Timing, cached_phase, timed
+from tiltyard.telemetry.calls import SignatureLatency
+from tiltyard.telemetry.latency import Call, LatencyRecorder, Timing, cached_phase, timed
 from tiltyard.telemetry.usage import Usage
 
 GENERATE = "generate"
@@ -51,6 +52,12 @@ class Trial:
     extra: Mapping[str, float]
     """The task's further metrics; empty when the example failed."""
     failure: Failure | None
+    calls: tuple[Call, ...] = ()
+    """What was timed: the program, phase ``generate``, and its LM calls, by signature. An example from the
+    response cache is in ``generate.cached``, and its completions' times when they were made are in
+    ``generate.original``."""
+    transient: bool = False
+    """Whether it failed for a reason that is not the example's, so that it may succeed another time."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def run_trial(
     labels: RowLabels,
     split: str,
     epoch: int,
-    latencies: LatencyRecorder,
+    several_models: bool = False,
 ) -> Trial:
     """Run the program on one example and score it.
 
@@ -95,17 +102,20 @@ def run_trial(
         labels: What the row says beside the example.
         split: The split that the example is from, for the row.
         epoch: The optimizer's epoch, for the row.
-        latencies: Where the program's time goes, as phase ``generate``; that of an example from the response
-            cache as ``generate.cached``, and that of its completions when they were made as
-            ``generate.original``.
+        several_models: Whether a part of the program has a model of its own, whose calls are to be timed too.
     """
     sample = str(example.id)
     watched = _Watched(program)
+    latencies = LatencyRecorder()
     timing: Timing | None = None
-    verdict, gold, failure = _Verdict(), "", None
+    verdict, gold, failure, transient = _Verdict(), "", None, False
     phase = SCORE
     # Its own trace keeps threads apart, and the run's memory free of every prompt.
-    with dspy.context(lm=lm.copy(), trace=[], disable_history=False):
+    with dspy.context(
+        trace=[],
+        disable_history=False,
+        **_timed_by(SignatureLatency(latencies, [task.signature]), lm, several_models),
+    ):
         try:
             gold = task.gold(example)
             phase = GENERATE
@@ -116,6 +126,7 @@ def run_trial(
         except Exception as error:  # whatever user code raises becomes a row
             kind: Kind | None = "metric" if phase == SCORE else None
             failure = Failure.of(error, phase=phase, sample=sample, kind=kind)
+            transient = is_transient(error)
     usage = Usage.of(watched.history)
     cached = usage.from_cache and not (failure and failure.kind in _OF_THE_MODEL)
     if timing:
@@ -146,7 +157,15 @@ def run_trial(
         completion_tokens=usage.completion_tokens,
         cached=int(cached),
     )
-    return Trial(row, usage, verdict.extra, failure)
+    return Trial(row, usage, verdict.extra, failure, latencies.calls, transient)
+
+
+def _timed_by(callback: SignatureLatency, lm: dspy.LM, several_models: bool) -> dict[str, Any]:
+    """DSPy's settings for a program whose calls are timed: of a copy of one model, or of all."""
+    if several_models:
+        return {"lm": lm.copy(), "callbacks": [*dspy.settings.callbacks, callback]}
+    # Much cheaper: in its settings DSPy calls a callback at every module and adapter too.
+    return {"lm": lm.copy(callbacks=[*lm.callbacks, callback])}
 
 
 def _judge(task: Task, example: dspy.Example, prediction: dspy.Prediction) -> _Verdict:

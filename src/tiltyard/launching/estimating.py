@@ -21,8 +21,8 @@ def estimate(experiment: ExperimentConfig, earlier: "Sequence[TrackedRun]") -> f
     """The median time of the latest runs that are alike, in seconds; None where there is none.
 
     Runs are alike that have the same labels of model, task and optimizer. Their times are scaled by the
-    number of examples where ``limit`` differs. Runs that the response cache answered entirely count only
-    where there are no others.
+    number of examples where ``limit`` differs. Runs that the response cache answered entirely, or that took
+    examples over from an earlier try, count only where there are no others.
 
     Args:
         experiment: The job.
@@ -37,7 +37,8 @@ def estimate(experiment: ExperimentConfig, earlier: "Sequence[TrackedRun]") -> f
         and (run.model, run.task, run.optimizer) == (labels.model, labels.task, labels.optimizer)
     ]
     asked = [run for run in alike if run.asked_the_model] or alike
-    known = [seconds for run in asked if (seconds := _scaled(run, experiment.limit)) is not None]
+    whole = [run for run in asked if not run.metrics.get("examples.resumed")] or asked
+    known = [seconds for run in whole if (seconds := _scaled(run, experiment.limit)) is not None]
     return statistics.median(known[-RECENT:]) if known else None
 
 

@@ -82,6 +82,8 @@ def _facts(result: ExperimentResult) -> Iterator[tuple[str, str]]:
         yield "speed", rate(speed, "examples")
     if cached:
         yield "cached", f"{count(cached)} answered by the response cache"
+    if resumed := result.metrics.get("examples.resumed"):
+        yield "resumed", f"{count(resumed)} taken over from an interrupted try"
     prompt, completion = result.metrics.get("tokens.prompt"), result.metrics.get("tokens.completion")
     if prompt or completion:
         yield "tokens", f"{count(prompt)} read, {count(completion)} written"

@@ -10,12 +10,12 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 PERCENTILES = (50, 95, 99)
 """The percentiles that a summary reports."""
@@ -43,6 +43,16 @@ def timed() -> Iterator[Timing]:
         timing.milliseconds = 1000 * (time.perf_counter() - start)
 
 
+class Call(NamedTuple):
+    """One recorded call."""
+
+    phase: str
+    """What it belongs to."""
+    milliseconds: float
+    """Its wall time."""
+    succeeded: bool
+
+
 class LatencyRecorder:
     """Collects latencies by phase; threads may share one recorder.
 
@@ -53,8 +63,7 @@ class LatencyRecorder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._milliseconds: defaultdict[str, list[float]] = defaultdict(list)
-        self._succeeded: defaultdict[str, int] = defaultdict(int)
+        self._calls: list[Call] = []
 
     def record(self, phase: str, milliseconds: float, ok: bool = True) -> None:
         """Add one call.
@@ -65,8 +74,13 @@ class LatencyRecorder:
             ok: Whether it succeeded.
         """
         with self._lock:
-            self._milliseconds[phase].append(milliseconds)
-            self._succeeded[phase] += ok
+            self._calls.append(Call(phase, milliseconds, ok))
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """What was recorded so far, in that order."""
+        with self._lock:
+            return tuple(self._calls)
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[Timing]:
@@ -86,10 +100,10 @@ class LatencyRecorder:
         A percentile between two measurements is interpolated linearly (numpy's ``linear``, type 7 of
         Hyndman and Fan, 1996), so with few calls p99 lies close to the slowest one.
         """
-        with self._lock:
-            measured = {phase: np.array(values) for phase, values in sorted(self._milliseconds.items())}
-            succeeded = dict(self._succeeded)
-        return {phase: _figures(values, succeeded[phase]) for phase, values in measured.items()}
+        by_phase: defaultdict[str, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            by_phase[call.phase].append(call)
+        return {phase: _figures(calls) for phase, calls in sorted(by_phase.items())}
 
     def metrics(self) -> dict[str, float]:
         """The summary as flat metrics: ``latency.PHASE.p50_ms`` and so on."""
@@ -105,11 +119,12 @@ def cached_phase(phase: str) -> str:
     return f"{phase}.cached"
 
 
-def _figures(milliseconds: NDArray[np.float64], succeeded: int) -> dict[str, float]:
+def _figures(calls: Sequence[Call]) -> dict[str, float]:
+    milliseconds = np.array([call.milliseconds for call in calls])
     percentiles = np.percentile(milliseconds, PERCENTILES, method="linear")
     return {
         **{f"p{rank}_ms": float(value) for rank, value in zip(PERCENTILES, percentiles, strict=True)},
         "mean_ms": float(milliseconds.mean()),
         "count": float(milliseconds.size),
-        "success_rate": succeeded / milliseconds.size,
+        "success_rate": sum(call.succeeded for call in calls) / milliseconds.size,
     }

@@ -1,36 +1,34 @@
-"""Where an interrupted compilation leaves its checkpoints, and where the next try finds them.
+"""Where an interrupted run leaves what it has done, and where the next try finds it.
 
->>> with checkpoint_folder(cache_folder() / "checkpoints", fingerprint, resume=True) as checkpoints:
-...     optimizer = ACE(metric=task.metric, checkpoints=checkpoints)
+>>> with checkpoint_folder(cache_folder() / FOLDER, fingerprint, resume=True) as checkpoints:
+...     optimizer = ACE(metric=task.metric, checkpoints=checkpoints / "optimizer")
 ...     program = optimizer.compile(student, trainset=train)
+...     evaluation = evaluate(program, …, journal=TrialJournal(checkpoints / "test.jsonl", program))
 """
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
-
-from tiltyard.signatures import options_of, target_of
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
-"""Where compilations leave their checkpoints, in the cache folder."""
+"""Where runs leave their checkpoints, in the cache folder."""
 _BYTES_PER_MB = 1_000_000
 _PATIENCE_SECONDS = 1.0
-"""How long a compilation waits for its folder: whoever counts checkpoints holds each for a moment."""
+"""How long a run waits for its folder: whoever counts checkpoints holds each for a moment."""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """What compilations have left that did not end."""
+    """What runs have left that did not end."""
 
-    compilations: int
+    runs: int
     size: int
     """Bytes on disk."""
     running: int = 0
@@ -38,7 +36,7 @@ class Checkpoints:
 
     def __str__(self) -> str:
         running = f" ({self.running} running)" if self.running else ""
-        counted = "1 compilation" if self.compilations == 1 else f"{self.compilations} compilations"
+        counted = "1 run" if self.runs == 1 else f"{self.runs} runs"
         return f"checkpoints of {counted}{running}, {self.size / _BYTES_PER_MB:.1f} MB"
 
 
@@ -60,7 +58,7 @@ def kept_checkpoints(parent: Path) -> Checkpoints:
 
 
 def clear_checkpoints(parent: Path) -> None:
-    """Remove the checkpoints in a folder, but for those of compilations that are under way.
+    """Remove the checkpoints in a folder, but for those of runs that are under way.
 
     Args:
         parent: Where folders of checkpoints stand; it need not exist.
@@ -79,7 +77,7 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    with suppress(FileNotFoundError):  # a compilation has ended meanwhile
+    with suppress(FileNotFoundError):  # a run has ended meanwhile
         if path.is_file():
             return path.stat().st_size
     return 0
@@ -87,7 +85,7 @@ def _size(path: Path) -> int:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder of checkpoints; False where a compilation holds it."""
+    """Hold the lock of a folder of checkpoints; False where a run holds it."""
     lock = FileLock(_lock_file(folder))
     try:
         lock.acquire(timeout=0)
@@ -110,33 +108,18 @@ def _let_go(lock: FileLock) -> None:
     lock.release()
 
 
-def checkpoints_of(
-    node: Mapping[str, Any], parent: Path, name: Callable[[], str], *, resume: bool
-) -> AbstractContextManager[Path | None]:
-    """The :func:`checkpoint_folder` of an optimizer whose target takes one; None for another.
-
-    Args:
-        node: The optimizer's node.
-        parent: Where such folders stand.
-        name: Gives the folder's name; asked only where it is needed.
-        resume: Whether to find what an earlier try left; else it is removed.
-    """
-    options, _ = options_of(target_of(node, "optimizer"))
-    return checkpoint_folder(parent, name(), resume=resume) if "checkpoints" in options else nullcontext()
-
-
 @contextmanager
 def checkpoint_folder(parent: Path, name: str, *, resume: bool) -> Iterator[Path | None]:
-    """A folder for an optimizer's checkpoints, which lasts until a block has ended without an exception.
+    """A folder for a run's checkpoints, which lasts until a block has ended without an exception.
 
     Args:
-        parent: Where such folders stand. Nothing is made there before the optimizer makes its folder.
+        parent: Where such folders stand.
         name: What is equal for tries of one experiment, and for nothing else: its fingerprint.
         resume: Whether to find what an earlier try left; else it is removed.
 
     Yields:
-        The folder, which the optimizer makes; None, with a warning in the log, where it cannot be used or
-        another process compiles the same at this moment.
+        The folder, which whoever keeps something there makes; None, with a warning in the log, where it
+        cannot be used or another process runs the same at this moment.
     """
     folder = parent / name
     lock = FileLock(_lock_file(folder))
@@ -144,8 +127,10 @@ def checkpoint_folder(parent: Path, name: str, *, resume: bool) -> Iterator[Path
         parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=_PATIENCE_SECONDS)
     except (Timeout, OSError) as error:
-        reason = "another run compiles the same now" if isinstance(error, Timeout) else str(error)
-        logger.warning("This compilation keeps no checkpoints: %s", reason)
+        reason = (
+            "another run of the same experiment is under way" if isinstance(error, Timeout) else str(error)
+        )
+        logger.warning("This run keeps no checkpoints: %s", reason)
         yield None
         return
     try:

@@ -1,12 +1,11 @@
-"""Where an interrupted compilation finds what it left."""
+"""Where an interrupted run finds what it left."""
 
 from contextlib import suppress
 from threading import Timer
 
-import pytest
 from filelock import FileLock
 
-from tiltyard.optimizers.resuming import checkpoint_folder, checkpoints_of
+from tiltyard.checkpoints import checkpoint_folder
 
 
 def interrupted(parent, *, resume=True, name="f00d"):
@@ -55,7 +54,7 @@ def test_two_runs_of_one_experiment_do_not_share_their_checkpoints(tmp_path, cap
     assert "keeps no checkpoints" in caplog.text
 
 
-def test_who_counts_checkpoints_costs_no_compilation_its_own(tmp_path):
+def test_who_counts_checkpoints_costs_no_run_its_own(tmp_path):
     interrupted(tmp_path)
     counting = FileLock(tmp_path / "f00d.lock", thread_local=False)
     counting.acquire()
@@ -70,18 +69,3 @@ def test_a_place_that_cannot_be_written_costs_no_run(tmp_path, caplog):
     with checkpoint_folder(tmp_path / "file" / "checkpoints", "f00d", resume=True) as folder:
         assert folder is None
     assert "keeps no checkpoints" in caplog.text
-
-
-def resumable(metric=None, checkpoints=None):
-    """An optimizer that can go on."""
-
-
-@pytest.mark.parametrize(
-    ("target", "gets"), [("resumable", True), ("test_nothing_is_left_after_success", False)]
-)
-def test_only_an_optimizer_that_takes_checkpoints_gets_a_folder(target, gets, tmp_path):
-    with checkpoints_of(
-        {"_target_": f"{__name__}.{target}"}, tmp_path, lambda: "f00d", resume=True
-    ) as folder:
-        assert (folder is not None) == gets
-    assert list(tmp_path.iterdir()) == []
