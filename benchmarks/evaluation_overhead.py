@@ -3,8 +3,8 @@
     $ python benchmarks/evaluation_overhead.py --examples 2000 --threads 4
 
 Both run the same program, examples and metric in the same process, in turns, after a warm-up; the best of the
-rounds counts, since noise only ever adds time. Ours writes the rows, latencies and token counts as well, and the
-journal that lets an interrupted evaluation go on.
+rounds counts, since noise only ever adds time. Ours writes the rows, latencies and token counts as well, and
+the journal that lets an interrupted evaluation go on.
 """
 
 import argparse
