@@ -12,6 +12,7 @@ from tiltyard.launching.hydra_errors import explain
         ("nogroup/x=y", "nogroup/x"),
         ("optimizer.kk=3", "unknown key 'optimizer.kk'; it takes no keys"),
         ("hardware.devcie=cpu", "did you mean 'device'?"),
+        ("hydra.launcher.worker=2", "did you mean 'workers'?"),
         ("seed.x=3", "unknown key 'seed.x'"),
         ("task=a=b", "cannot read 'task=a=b'"),
         ("model=[a", "cannot read 'model=[a'"),

@@ -37,6 +37,8 @@ def explain(error: Exception) -> InputError | None:
         return InputError(
             f"{error.filename or 'a file'}: {error.strerror}", "check the path and its permissions"
         )
+    if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
+        return InputError("Hydra's flags -m, --cfg and --info exclude each other", "leave out all but one")
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return InputError(_first_line(error), "choose an option of the group (tiltyard --help)")
     return None
@@ -59,7 +61,7 @@ def _unknown_key(error: OmegaConfBaseException) -> InputError:
         options, _ = options_of(target_of({TARGET: parent[TARGET]}, full_key))
         if str(error.key) in options:
             return InputError(f"'{full_key}' is not in the YAML", f"write +{full_key}=VALUE to add it")
-        known = [name for name in options if name not in AXES.get(full_key.split(".")[0], ())]
+        known = [name for name in options if name not in AXES.get(full_key.split(".")[0], ())] or known
     elif not known:
         return InputError(f"unknown key '{full_key}'", "its parent is a plain value")
     return InputError(f"unknown key '{full_key}'", _choices(str(error.key), known))
