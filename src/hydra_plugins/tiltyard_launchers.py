@@ -64,7 +64,7 @@ class RayLauncher(PlannedLauncher):
     """Slots on the nodes of a Ray cluster.
 
     Args:
-        **options: Those of :class:`tiltyard.launching.ray_cluster.RayCluster`.
+        **options: Those of :class:`tiltyard.launching.ray.cluster.RayCluster`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -72,7 +72,7 @@ class RayLauncher(PlannedLauncher):
 
     def workforce(self) -> "Workforce":
         """See :meth:`PlannedLauncher.workforce`."""
-        from tiltyard.launching.ray_cluster import RayCluster
+        from tiltyard.launching.ray.cluster import RayCluster
         from tiltyard.signatures import check_node
 
         check_node(self._options, "hydra.launcher", target=RayCluster)

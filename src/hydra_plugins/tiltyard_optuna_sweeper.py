@@ -14,7 +14,7 @@ class OptunaSweeper(BasicSweeper):
 
     Args:
         params: Overrides by their keys, as on the command line, which counts more.
-        **options: See :class:`tiltyard.launching.search.SearchOptions`.
+        **options: See :class:`tiltyard.launching.searching.search.SearchOptions`.
     """
 
     def __init__(self, params: dict[str, Any] | None = None, **options: Any) -> None:
@@ -28,8 +28,8 @@ class OptunaSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.launcher is not None
         try:
-            from tiltyard.launching.search import run_search
-            from tiltyard.launching.search_options import search_options
+            from tiltyard.launching.searching.options import search_options
+            from tiltyard.launching.searching.search import run_search
         except ImportError as error:
             if (error.name or "").partition(".")[0] != "optuna":
                 raise

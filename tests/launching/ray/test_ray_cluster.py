@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from hydra_plugins.tiltyard_launchers import RayLauncher
 from tiltyard.errors import InputError
-from tiltyard.launching.ray_cluster import room
-from tiltyard.launching.ray_connection import connected
+from tiltyard.launching.ray.cluster import room
+from tiltyard.launching.ray.connection import connected
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 

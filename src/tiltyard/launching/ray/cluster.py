@@ -2,7 +2,7 @@
 
 >>> RayCluster(address="10.0.0.5:6379", gpus=1).work(assignments, ended)
 
-Ray only finds places for actors; each actor is a :class:`tiltyard.launching.slot.Slot`, which runs jobs in a
+Ray only finds places for actors; each actor is a :class:`tiltyard.launching.ray.slot.Slot`, which runs jobs in a
 process of its own and sees how they end. Actors leave with the process that made them.
 """
 
@@ -20,10 +20,10 @@ from pydantic import Field
 from tiltyard.errors import InputError, JobError
 from tiltyard.launching.assignment import Assignment
 from tiltyard.launching.node_check import node_needs
-from tiltyard.launching.ray_connection import connected
-from tiltyard.launching.ray_probes import check_nodes
-from tiltyard.launching.ray_slot import Slot
-from tiltyard.launching.remote_slot import RemoteSlot
+from tiltyard.launching.ray.connection import connected
+from tiltyard.launching.ray.probes import check_nodes
+from tiltyard.launching.ray.remote_slot import RemoteSlot
+from tiltyard.launching.ray.slot import Slot
 from tiltyard.launching.stopping import stop_requests
 from tiltyard.launching.workers import choose
 from tiltyard.launching.workforce import Ended

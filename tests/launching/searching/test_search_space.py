@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tiltyard.errors import InputError
-from tiltyard.launching.search_space import read_space
+from tiltyard.launching.searching.space import read_space
 
 
 @pytest.mark.parametrize(

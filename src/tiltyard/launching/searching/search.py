@@ -24,10 +24,10 @@ from tiltyard.launching.composing import Composer
 from tiltyard.launching.identity import SweepIdentity
 from tiltyard.launching.job import command_of, store_flags
 from tiltyard.launching.plan import PlannedJob, plan_job
-from tiltyard.launching.search_options import Goal, SearchOptions
-from tiltyard.launching.search_space import Space, read_space
-from tiltyard.launching.study import OVERRIDES, Study, open_study
-from tiltyard.launching.trials import ERROR, FOLDER, Planner, Trials
+from tiltyard.launching.searching.options import Goal, SearchOptions
+from tiltyard.launching.searching.space import Space, read_space
+from tiltyard.launching.searching.study import OVERRIDES, Study, open_study
+from tiltyard.launching.searching.trials import ERROR, FOLDER, Planner, Trials
 from tiltyard.launching.workforce import Workforce
 from tiltyard.redaction import one_line
 from tiltyard.reporting.search_summary import Searched, Trial, print_search, print_space, write_search

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tiltyard.config import instantiate
 from tiltyard.errors import InputError, JobError
-from tiltyard.launching.search_space import Space
+from tiltyard.launching.searching.space import Space
 from tiltyard.redaction import one_line, redact
 from tiltyard.signatures import TARGET
 
@@ -151,7 +151,7 @@ def open_study(
         objectives: ``maximize`` or ``minimize``, by the metrics' names.
         sampler: The node of an Optuna sampler. One with an integer ``seed`` draws the same again.
         folder: The search's folder, which is made when it does not exist.
-        described: What is searched; see :meth:`tiltyard.launching.search_space.Space.described`.
+        described: What is searched; see :meth:`tiltyard.launching.searching.space.Space.described`.
 
     Raises:
         InputError: Another process works on the study, it is of another search, or it cannot be opened.

@@ -22,9 +22,9 @@ from tiltyard.launching.assignment import INTERRUPTED, Assignment, assign
 from tiltyard.launching.composing import Composer
 from tiltyard.launching.outlook import Fate, Outlook, outlooks
 from tiltyard.launching.plan import PlannedJob, plan_job, write_plan
-from tiltyard.launching.search_options import Goal
-from tiltyard.launching.search_space import Space
-from tiltyard.launching.study import OVERRIDES, Study
+from tiltyard.launching.searching.options import Goal
+from tiltyard.launching.searching.space import Space
+from tiltyard.launching.searching.study import OVERRIDES, Study
 from tiltyard.launching.sweep import result_of, settle, use, write_off
 from tiltyard.launching.watching import watching
 from tiltyard.launching.workforce import Ended, Workforce

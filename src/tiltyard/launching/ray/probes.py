@@ -12,7 +12,7 @@ from typing import Any
 
 from tiltyard.errors import InputError
 from tiltyard.launching.node_check import NodeNeeds
-from tiltyard.launching.remote_slot import why_ray_failed
+from tiltyard.launching.ray.remote_slot import why_ray_failed
 
 CHECK_SECONDS = 120.0
 """How long the nodes may take to answer, all together; installing a runtime environment takes long."""

@@ -3,8 +3,8 @@
 import pytest
 
 from tiltyard.errors import InputError
-from tiltyard.launching.search_space import read_space
-from tiltyard.launching.study import open_study
+from tiltyard.launching.searching.space import read_space
+from tiltyard.launching.searching.study import open_study
 
 SPACE = read_space(["x=interval(-2, 2)", "y=range(0, 5)", "z=a,b"], None)
 

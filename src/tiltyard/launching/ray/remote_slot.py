@@ -13,7 +13,7 @@ from typing import Any
 from tiltyard.errors import InputError
 from tiltyard.launching.assignment import INTERRUPTED, Assignment
 from tiltyard.launching.node_check import NodeNeeds
-from tiltyard.launching.ray_slot import JobEnd, Place
+from tiltyard.launching.ray.slot import JobEnd, Place
 from tiltyard.launching.stopping import StopRequests
 from tiltyard.launching.workers import GRACE_SECONDS
 from tiltyard.redaction import one_line
@@ -26,7 +26,7 @@ class RemoteSlot:
     """One place for jobs, opened anew when it dies.
 
     Args:
-        open_actor: Asks Ray for a :class:`tiltyard.launching.ray_slot.Slot` somewhere.
+        open_actor: Asks Ray for a :class:`tiltyard.launching.ray.slot.Slot` somewhere.
         needs: What its node must have.
     """
 
@@ -62,7 +62,7 @@ class RemoteSlot:
         self.awaited = self._actor.settle.remote(self._needs)
 
     def start(self, job: Assignment, memory_share: float) -> None:
-        """Begin with a job; see :meth:`tiltyard.launching.ray_slot.Slot.work`."""
+        """Begin with a job; see :meth:`tiltyard.launching.ray.slot.Slot.work`."""
         self.job, self.loaded, self._why = job, job.loads, ""
         # The slot ends the job itself; only a node that does not answer any more is waited for in vain.
         patience = GRACE_SECONDS + _SECONDS_TO_ANSWER
