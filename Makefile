@@ -12,8 +12,9 @@ help: ## List the targets
 run: setup ## Install if needed, then compare models before and after adaptation, offline
 	@$(BIN)/tiltyard experiment=adaptation $(ARGS)
 
-test: setup ## Install if needed, then run the tests
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+test: setup ## Install if needed, then run the tests; those that start servers and clusters come last
+	@$(BIN)/python -m pytest -n auto $(or $(ARGS),--ignore=tests/integration)
+	@$(if $(ARGS),,$(BIN)/python -m pytest -n 4 tests/integration)
 
 lint: setup ## Check style, types, import layers
 	@$(BIN)/ruff check .

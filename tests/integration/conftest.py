@@ -188,3 +188,12 @@ def answers(cluster: Postgres) -> bool:
         return cluster.query("postgres", "SELECT 1") == [(1,)]
     except psycopg.OperationalError:
         return False
+
+
+@pytest.fixture
+def server(serve_mlflow: ServeMlflow, tmp_path: Path) -> Iterator[MlflowServer]:
+    """A server as MLflow starts it by default: artifacts travel through it."""
+    store = ("--backend-store-uri", f"sqlite:///{tmp_path}/server.db")
+    artifacts = ("--artifacts-destination", str(tmp_path / "server-artifacts"))
+    with serve_mlflow("--workers", "1", *store, *artifacts) as server:
+        yield server

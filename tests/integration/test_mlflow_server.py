@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,15 +27,6 @@ class Slow(TextEngine):
 def slow():
     return dspy.LM("local/slow", engine=Slow(), cache=False)
 """
-
-
-@pytest.fixture
-def server(serve_mlflow, tmp_path) -> Iterator:
-    """A server as MLflow starts it by default: artifacts travel through it."""
-    store = ("--backend-store-uri", f"sqlite:///{tmp_path}/server.db")
-    artifacts = ("--artifacts-destination", str(tmp_path / "server-artifacts"))
-    with serve_mlflow("--workers", "1", *store, *artifacts) as server:
-        yield server
 
 
 def test_a_server_keeps_runs_and_its_loss_keeps_the_local_files(server, tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_mlflow_server import server  # noqa: F401 - a fixture
 
 from tiltyard.errors import JobError
 from tiltyard.evaluation.rows import Row, write_rows
@@ -17,9 +16,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def address(server: "tuple[str, Any]", tmp_path: Path) -> str:  # noqa: F811
+def address(server: Any, tmp_path: Path) -> str:
     """A server with a sweep of two jobs, and one job of another sweep with a second seed."""
-    tracking = ServerTracking(uri=server[0], experiment="team")
+    tracking = ServerTracking(uri=server.address, experiment="team")
     with tracking.start("sweep/s1", tags={"tiltyard.kind": "sweep"}, params={}) as sweep:
         parent = sweep.run_id
     for number, (mode, seed, above) in enumerate(
@@ -39,7 +38,7 @@ def address(server: "tuple[str, Any]", tmp_path: Path) -> str:  # noqa: F811
         }
         with tracking.start(mode, tags=tags, params={"seed": seed}, parent=above) as run:
             run.log_folder(folder)
-    return server[0]
+    return server.address
 
 
 def _row(mode: str, n: int) -> Row:

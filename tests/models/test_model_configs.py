@@ -43,5 +43,6 @@ def test_shipped_hardware_lists_every_option_with_a_command(path):
     check_node(values, "hardware")
 
     assert set(values) - {"_target_"} == set(signature(Hardware).parameters)
-    assert values["device"] == path.stem
-    assert f"hardware={path.stem}" in path.read_text().splitlines()[0]
+    elsewhere = path.stem in ("ray", "slurm")  # each node has its own devices
+    assert values["device"] == ("cpu" if elsewhere else path.stem)
+    assert f"hardware={path.stem}" in "".join(path.read_text().splitlines()[:2])

@@ -2,8 +2,8 @@
 
 >>> RayCluster(address="10.0.0.5:6379", gpus=1).work(assignments, ended)
 
-Ray only finds places for actors; each actor is a :class:`tiltyard.launching.ray.slot.Slot`, which runs jobs in a
-process of its own and sees how they end. Actors leave with the process that made them.
+Ray only finds places for actors; each actor is a :class:`tiltyard.launching.ray.slot.Slot`, which runs jobs
+in a process of its own and sees how they end. Actors leave with the process that made them.
 """
 
 import fnmatch
