@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import dspy
 from omegaconf import OmegaConf
 
 from tiltyard import __version__
-from tiltyard.artifacts.metadata import Origin
+from tiltyard.artifacts.metadata import Origin, fields_of, written
 from tiltyard.artifacts.program import UnsavableProgramError, build_program_folder
 from tiltyard.config import ExperimentConfig, data_digests, fingerprint, instantiate
 from tiltyard.digests import versions
@@ -32,6 +33,7 @@ from tiltyard.files import write_text
 from tiltyard.optimizers.report import OptimizationReport
 from tiltyard.redaction import one_line, redact
 from tiltyard.reporting.attempts import attempt_rows
+from tiltyard.reporting.description import describe_run, describe_start, describe_version
 from tiltyard.reporting.one_run import PACKAGE
 from tiltyard.reporting.optimization import legal_curves, legal_metrics, write_optimization
 from tiltyard.reporting.run_report import write_run_report
@@ -44,6 +46,7 @@ from tiltyard.telemetry.slurm import LOG_FILE, copy_log, slurm_tags
 from tiltyard.telemetry.source import git_commit
 from tiltyard.tracking.recorder import Run, Tracking
 from tiltyard.tracking.run import TABLE
+from tiltyard.tracking.tags import DESCRIPTION
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +176,11 @@ class Record:
         tracked.log_rows(self.folder / ROWS_FILE)
         if saved:
             labels = cfg.labels
-            tracked.register_program(saved, f"{labels.task}/{labels.model}/{labels.optimizer}")
+            tracked.register_program(
+                saved,
+                f"{labels.task}/{labels.model}/{labels.optimizer}",
+                partial(describe_version, result, written(fields_of(task.signature))),
+            )
         _refuse_total_failure(evaluation, cfg.optimizer)
         refuse_unhealthy(result.metrics, cfg.evaluation.fail_on)
         return result
@@ -182,8 +189,7 @@ class Record:
         """Write down why the experiment failed; what it had found stays."""
         if not isinstance(error, TiltyardError):
             write_text(self.folder / TRACEBACK_FILE, "".join(traceback.format_exception(error)))
-        reason = str(error) if isinstance(error, TiltyardError) else one_line(error)
-        replace(self.result or self._blank(), error=reason).save()
+        replace(self.result or self._blank(), error=_reason(error)).save()
 
     def upload(self) -> None:
         """Track the folder's files, and the optimizer's curves."""
@@ -197,6 +203,15 @@ class Record:
         for name in FOLDERS:
             if (self.folder / name).is_dir():
                 self.tracked.log_folder(self.folder / name, into=name)
+
+    def describe(self, error: BaseException | None = None) -> None:
+        """Let the run's page say in a few lines what was found, and what ended the run early, if anything."""
+        result = self.result or self._blank()
+        if isinstance(error, Exception):
+            result = replace(result, error=_reason(error))
+        interrupted = error is not None and not result.error
+        description = describe_run(result, self.report, command=self.command, interrupted=interrupted)
+        self.tracked.set_tags({DESCRIPTION: description})
 
     def _blank(self) -> ExperimentResult:
         blank = ExperimentResult.failed(self.cfg, self.folder, "")
@@ -270,6 +285,7 @@ def recording(
             tracked.log_file(folder / CONFIG_FILE)  # now: of a run that is killed it is what can be run again
             yield record
             record.upload()
+            record.describe()
         except SystemExit as stop:
             error = JobError(f"something in the job called sys.exit({stop.code})", "it should raise instead")
             _give_up(record, error)
@@ -277,19 +293,24 @@ def recording(
         except Exception as error:
             _give_up(record, error)
             raise
-        except BaseException:
-            _upload_what_there_is(record)
+        except BaseException as interruption:
+            _upload_what_there_is(record, interruption)
             raise
 
 
 def _give_up(record: Record, error: Exception) -> None:
     record.fail(error)
-    _upload_what_there_is(record)
+    _upload_what_there_is(record, error)
 
 
-def _upload_what_there_is(record: Record) -> None:
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, TiltyardError) else one_line(error)
+
+
+def _upload_what_there_is(record: Record, error: BaseException) -> None:
     try:
         record.upload()
+        record.describe(error)
     except JobError as lost:  # what ended the experiment matters more
         logger.error("%s", lost)  # noqa: TRY400
 
@@ -331,6 +352,7 @@ def _tags(cfg: ExperimentConfig, digest: str, sweep: str | None, command: str) -
         "tiltyard.git_commit": git_commit(Path.cwd()),
         "tiltyard.processor": processor(),
         **{f"{DATA}{path}": digest for path, digest in data_digests(cfg).items()},
+        **({DESCRIPTION: describe_start(command)} if command else {}),
         **{f"{PACKAGE}{name}": version for name, version in versions().items() if name != "tiltyard"},
         f"{PACKAGE}python": platform.python_version(),
         **slurm_tags(),

@@ -19,6 +19,7 @@ from tiltyard.errors import JobError, TiltyardError
 from tiltyard.files import write_text
 from tiltyard.launching.assignment import assign
 from tiltyard.launching.composing import Composer
+from tiltyard.launching.dry_run import headline
 from tiltyard.launching.identity import SweepIdentity
 from tiltyard.launching.job import store_flags
 from tiltyard.launching.outlook import NEEDED, Fate, Outlook, outlooks
@@ -29,6 +30,7 @@ from tiltyard.redaction import one_line
 from tiltyard.result import RESULT_FILE, ExperimentResult, run_name
 from tiltyard.telemetry import activity
 from tiltyard.telemetry.activity import recording_activity
+from tiltyard.tracking.tags import DESCRIPTION, KIND
 
 if TYPE_CHECKING:
     from tiltyard.tracking.recorder import Run
@@ -81,7 +83,7 @@ def run_sweep(
         )
 
     tracking = instantiate(jobs[0].experiment.tracking)
-    tags = {"tiltyard.kind": "sweep", "tiltyard.sweep": folder.name}
+    tags = {KIND: "sweep", "tiltyard.sweep": folder.name, DESCRIPTION: f"Planned: {headline(expected)}."}
     with tracking.start(f"sweep/{folder.name}", tags=tags, params={"jobs": len(jobs)}) as tracked:
         SweepIdentity(folder.name, tracked.run_id, pins).save(folder)
         tracked.log_file(plan)
@@ -227,6 +229,7 @@ def use(launcher: Any, composer: Composer, master: DictConfig) -> Launcher:
 def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
     """Show and keep what the jobs found; returns how many failed."""
     from tiltyard.reporting.against_baseline import against_baseline
+    from tiltyard.reporting.description import describe_sweep
     from tiltyard.reporting.sweep_summary import write_sweep_summary
     from tiltyard.reporting.terminal import print_sweep
 
@@ -237,6 +240,7 @@ def _sum_up(jobs: Sequence[PlannedJob], folder: Path, tracked: "Run") -> int:
     print_sweep(results, folder, compared, store=store_flags(jobs[0].experiment))
     for file in written:
         tracked.log_file(file)
+    tracked.set_tags({DESCRIPTION: describe_sweep(results, compared)})
     kept = sum(1 for result in results if result.kept_from)
     tracked.log_metrics({"jobs": len(results), "jobs.failed": failed, "jobs.kept": kept})
     return failed

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tiltyard.files import write_text
-from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, remarks, shown
+from tiltyard.reporting.against_baseline import HEADING, Against, explained, not_compared, remarks
+from tiltyard.reporting.against_baseline import shown as written_difference
 from tiltyard.reporting.further import further
 from tiltyard.reporting.markdown import Column, escape, table
 from tiltyard.reporting.numbers import MISSING, count, duration, figure, is_missing, scored
@@ -179,13 +180,45 @@ _TIMES = (
 
 
 def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mapping[int, Against]) -> str:
-    best = best_of_tasks(results)
     failed = [(number, result) for number, result in enumerate(results) if result.error]
+    parts = [
+        f"# Sweep {escape(folder.name)}",
+        f"{counted(results)}.",
+        summary_table(results, compared),
+    ]
+    if best_of_tasks(results):
+        parts.append("★ best score of its task; where intervals overlap, it may be chance.")
+    if compared:
+        parts.append(f"{explained(compared)}.")
+    parts += [f"{escape(remark)}." for remark in remarks(compared)]
+    parts += [f"{escape(note)}." for note in not_compared(results, compared)]
+    if failed:
+        reasons = [[str(number), result.name, result.error] for number, result in failed]
+        columns = (Column("job", right=True), Column("run"), Column("reason"))
+        parts += ["## Failed", table(columns, reasons)]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary_table(
+    results: Sequence[ExperimentResult],
+    compared: Mapping[int, Against] = MappingProxyType({}),
+    shown: Sequence[int] | None = None,
+) -> str:
+    """The table of ``summary.md``: a row per job.
+
+    Args:
+        results: One per job, in the order of the jobs.
+        compared: How jobs differ from their baselines, by the job's position in ``results``.
+        shown: The positions of the jobs that get rows; None for all.
+    """
+    best = best_of_tasks(results)
     varied = swept(results)
     cached = cached_examples(results)
     extra = _further_names(results)
     extra = extra if len(extra) <= MOST_FURTHER else []
-    differences = [shown(compared.get(number)) for number in range(len(results))] if compared else []
+    differences = (
+        [written_difference(compared.get(number)) for number in range(len(results))] if compared else []
+    )
     headings = [
         *_CHOSEN,
         *map(Column, varied),
@@ -209,22 +242,7 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mappi
         ]
         for number, result in enumerate(results)
     ]
-    parts = [
-        f"# Sweep {escape(folder.name)}",
-        f"{counted(results)}.",
-        table(headings, rows),
-    ]
-    if best:
-        parts.append("★ best score of its task; where intervals overlap, it may be chance.")
-    if compared:
-        parts.append(f"{explained(compared)}.")
-    parts += [f"{escape(remark)}." for remark in remarks(compared)]
-    parts += [f"{escape(note)}." for note in not_compared(results, compared)]
-    if failed:
-        reasons = [[str(number), result.name, result.error] for number, result in failed]
-        columns = (Column("job", right=True), Column("run"), Column("reason"))
-        parts += ["## Failed", table(columns, reasons)]
-    return "\n\n".join(parts) + "\n"
+    return table(headings, rows if shown is None else [rows[number] for number in shown])
 
 
 def _chosen(number: int, result: ExperimentResult) -> list[str]:

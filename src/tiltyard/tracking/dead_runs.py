@@ -23,7 +23,7 @@ from tiltyard.tracking.heartbeat import SILENT_AFTER_S
 from tiltyard.tracking.params import TAG_LIMIT, shorten
 from tiltyard.tracking.processes import HOST, Sight, seen
 from tiltyard.tracking.recorder import Tracking
-from tiltyard.tracking.tags import ERROR, HEARTBEAT, KIND, PARENT
+from tiltyard.tracking.tags import DESCRIPTION, ERROR, HEARTBEAT, KIND, PARENT
 
 logger = logging.getLogger(__name__)
 
@@ -114,9 +114,9 @@ def end_run(tracking: Tracking, run_id: str, status: str, reason: str) -> str:
         run = connection.call(lambda: connection.client.get_run(run_id))
         if run.info.status != RUNNING:
             if run.info.status == status and ERROR not in run.data.tags:  # told to end, it did not know why
-                _explain(connection, run_id, reason)
+                _explain(connection, run, status, reason)
             return str(run.info.status)
-        _end(connection, run_id, status, reason, None)
+        _end(connection, run, status, reason, None)
     except StoreFailureError as failure:
         raise JobError(f"{connection.place}: could not end run {run_id} ({failure})") from failure
     return status
@@ -165,7 +165,7 @@ def _end_if_dead(connection: Connection, run_id: str, clock: Callable[[], float]
     reason = _verdict(run, clock()) if run.info.status == RUNNING else None
     if reason is None:
         return None
-    _end(connection, run_id, "KILLED", reason, _last_sign(run))
+    _end(connection, run, "KILLED", reason, _last_sign(run))
     return EndedRun(run_id, run.info.run_name, reason)
 
 
@@ -193,12 +193,21 @@ def _last_sign(run: Any) -> float:
         return started
 
 
-def _end(connection: Connection, run_id: str, status: str, reason: str, ended: float | None) -> None:
+def _end(connection: Connection, run: Any, status: str, reason: str, ended: float | None) -> None:
     """End a run at a time in seconds since 1970, or now."""
     at = None if ended is None else int(ended * 1000)
-    _explain(connection, run_id, reason)
-    connection.call(lambda: connection.client.set_terminated(run_id, status, end_time=at))
+    _explain(connection, run, status, reason)
+    connection.call(lambda: connection.client.set_terminated(run.info.run_id, status, end_time=at))
 
 
-def _explain(connection: Connection, run_id: str, reason: str) -> None:
-    connection.call(lambda: connection.client.set_tag(run_id, ERROR, shorten(redact(reason), TAG_LIMIT)))
+def _explain(connection: Connection, run: Any, status: str, reason: str) -> None:
+    """Leave the reason in the run's tag, and above what its description has said so far."""
+    from mlflow.entities import RunTag
+
+    said = run.data.tags.get(DESCRIPTION, "")
+    description = f"**{status.capitalize()}:** {reason}" + (f"\n\n{said}" if said else "")
+    tags = [
+        RunTag(name, shorten(redact(value), TAG_LIMIT))
+        for name, value in {ERROR: reason, DESCRIPTION: description}.items()
+    ]
+    connection.call(lambda: connection.client.log_batch(run.info.run_id, tags=tags))

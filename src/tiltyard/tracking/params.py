@@ -15,6 +15,8 @@ VALUE_LIMIT = 6000
 """MLflow's longest param value, in characters."""
 TAG_LIMIT = 8000
 """MLflow's longest tag value, in characters."""
+DESCRIPTION_LIMIT = 5000
+"""MLflow's longest description of a registered version, in characters; PostgreSQL refuses a longer one."""
 NAME_LIMIT = 250
 """MLflow's longest name of a param, metric or tag, in characters."""
 

@@ -20,7 +20,7 @@ from tiltyard.redaction import one_line, redact
 from tiltyard.tracking.buffer import MetricBuffer
 from tiltyard.tracking.connection import Connection, StoreFailureError
 from tiltyard.tracking.heartbeat import FLUSH_EVERY_S, HEARTBEAT_EVERY_S, Heartbeat, Pulse
-from tiltyard.tracking.params import TAG_LIMIT, legal_name, shorten
+from tiltyard.tracking.params import DESCRIPTION_LIMIT, TAG_LIMIT, legal_name, shorten
 from tiltyard.tracking.processes import this_process
 from tiltyard.tracking.tags import ERROR, HEARTBEAT
 
@@ -36,6 +36,11 @@ PROGRAM = "program"
 TABLE = "predictions.json"
 """The artifact that shows a run's rows as an MLflow table."""
 
+MODEL_DESCRIPTION = (
+    "Programs that Tiltyard compiled for one task and model, by one optimizer: a version for each run, whose "
+    "description says how it scored."
+)
+"""What a registered model says of itself, in Markdown."""
 PARAMS_PER_BATCH = 100
 INTERRUPTED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 """Exit codes that say which signal ended the process."""
@@ -77,12 +82,16 @@ class Run(Protocol):
         """Record the rows of a ``predictions.csv`` as the MLflow table ``predictions.json``."""
         ...
 
-    def register_program(self, folder: Path, name: str) -> str | None:
+    def register_program(
+        self, folder: Path, name: str, describe: Callable[[str], str] | None = None
+    ) -> str | None:
         """Record a program folder as the artifact ``program/`` and as a version of a registered model.
 
         Args:
             folder: A folder that :func:`tiltyard.artifacts.program.build_program_folder` made.
             name: The registered model's name; ``/`` and ``:``, which MLflow refuses, become ``.``.
+            describe: Gives the version's description, in Markdown, for what names the version:
+                ``models:/NAME/NUMBER``.
 
         Returns:
             The new version; None without tracking.
@@ -213,7 +222,9 @@ class MlflowRun:
         rows = read_rows(predictions)
         self._write("its rows", lambda: self._client.log_table(self._id, rows, TABLE))
 
-    def register_program(self, folder: Path, name: str) -> str | None:
+    def register_program(
+        self, folder: Path, name: str, describe: Callable[[str], str] | None = None
+    ) -> str | None:
         """See :meth:`Run.register_program`."""
         model = name.replace("/", ".").replace(":", ".")
         source = self._write("its program", lambda: self._upload_program(folder))
@@ -224,7 +235,14 @@ class MlflowRun:
                 model, source, self._id, tags=self._own_tags(), await_creation_for=0
             ),
         )
-        return str(registered.version)
+        number = str(registered.version)
+        if describe is not None:
+            text = shorten(redact(describe(f"models:/{model}/{number}")), DESCRIPTION_LIMIT)
+            self._write(
+                "its model version's description",
+                lambda: self._client.update_model_version(model, number, text),
+            )
+        return number
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """See :meth:`Run.set_tags`."""
@@ -295,7 +313,7 @@ class MlflowRun:
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.create_registered_model(name)
+            self._client.create_registered_model(name, description=MODEL_DESCRIPTION)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -1,6 +1,6 @@
 """Stands in for a run where nothing is recorded: ``tracking=off``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,7 +26,9 @@ class UntrackedRun:
     def log_rows(self, predictions: Path) -> None:
         """Keep nothing."""
 
-    def register_program(self, folder: Path, name: str) -> str | None:
+    def register_program(
+        self, folder: Path, name: str, describe: Callable[[str], str] | None = None
+    ) -> str | None:
         """Keep nothing; there is no version."""
         return None
 
