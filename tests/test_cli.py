@@ -141,6 +141,10 @@ def test_a_sweep_is_a_parent_with_children_and_a_table(tiltyard, in_folder):
     }
     assert out.count("medqa_tiny") == 2
     assert (sweep / "summary.csv").is_file()
+    parent = LocalTracking().connect(create=False).client.get_run(identity["parent_run_id"])
+    description = parent.data.tags["mlflow.note.content"]
+    assert description.startswith("4 jobs, 0 failed.")
+    assert sum(line.startswith("|") for line in description.split("\n")) == 2 + 4
 
 
 def test_a_failed_job_does_not_stop_the_others(tiltyard, in_folder):

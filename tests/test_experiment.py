@@ -21,6 +21,7 @@ from tiltyard.result import ExperimentResult
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.recorder import LocalTracking
 from tiltyard.tracking.run import MlflowRun
+from tiltyard.tracking.tags import DESCRIPTION
 
 METRICS = {
     "score",
@@ -91,6 +92,20 @@ def test_a_run_keeps_what_its_contract_says(experiment, in_folder):
     tracked_files = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
     assert tracked_files - {"predictions.json"} == kept
     assert ExperimentResult.load(result.folder) == result
+
+
+def test_the_page_of_a_run_says_what_it_found_and_how_to_run_it_again(composed, in_folder):
+    cfg = resolve(composed("model=lexical", "task=iot_tiny", "optimizer=bootstrap"))
+    result = run(cfg, in_folder / "out", command="tiltyard task=iot_tiny optimizer=bootstrap")
+    [tracked] = runs(LocalTracking())
+    description = tracked.tags[DESCRIPTION]
+    assert description.startswith(f"**Score {result.metrics['score']:.3f} [")
+    assert "```sh\ntiltyard task=iot_tiny optimizer=bootstrap\n```" in description
+    client = LocalTracking().connect(create=False).client
+    version = client.get_model_version("iot_tiny.lexical.bootstrap", "1").description
+    assert "Signature: `context: str, question: str -> answer: str`" in version
+    assert 'mlflow.pyfunc.load_model("models:/iot_tiny.lexical.bootstrap/1")' in version
+    assert result.fingerprint in version
 
 
 def test_rows_say_what_happened(experiment):
@@ -174,6 +189,13 @@ class Recording(dspy.teleprompt.Teleprompter):
         return student
 
 
+class Interrupting(dspy.teleprompt.Teleprompter):
+    """Is interrupted while it compiles."""
+
+    def compile(self, student, *, trainset, valset=None):
+        raise KeyboardInterrupt
+
+
 class Broken(TextEngine):
     """Never answers."""
 
@@ -231,6 +253,22 @@ def test_a_model_that_never_answers_fails_the_run(composed, in_folder, monkeypat
     [tracked] = runs(LocalTracking(), statuses=("FAILED",))
     assert tracked.metrics["examples.failed"] == 5
     assert len(tracked.rows()) == 5
+    description = tracked.tags[DESCRIPTION]
+    assert description.startswith("**Failed:** all 5 examples failed")
+    assert "**Score 0.000" in description
+    assert "***" in description.replace("\\", "")
+    assert "a-planted-secret" not in description
+
+
+def test_the_page_of_an_interrupted_run_says_so(composed, in_folder):
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            resolve(of_this_module(composed("model=lexical", "task=iot_tiny"), "optimizer", "Interrupting")),
+            in_folder / "out",
+            command="tiltyard task=iot_tiny",
+        )
+    [tracked] = runs(LocalTracking(), statuses=("KILLED",))
+    assert tracked.tags[DESCRIPTION].startswith("**Interrupted** before its end.\n\nRun it again:")
 
 
 def test_a_run_that_exceeds_a_limit_of_its_health_fails_and_keeps_everything(experiment, in_folder):

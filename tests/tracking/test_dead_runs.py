@@ -18,7 +18,7 @@ from tiltyard.tracking.heartbeat import SILENT_AFTER_S
 from tiltyard.tracking.processes import BEGAN, HOST, MACHINE, PID, _start_of, this_process
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.recorder import LocalTracking, NoTracking
-from tiltyard.tracking.tags import ERROR, HEARTBEAT, KIND, PARENT
+from tiltyard.tracking.tags import DESCRIPTION, ERROR, HEARTBEAT, KIND, PARENT
 
 ANY_STATUS = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 NOW = 1_800_000_000.0
@@ -209,11 +209,14 @@ def test_a_controller_ends_the_run_of_a_worker_that_it_saw_die(tracking, left):
 
 
 def test_a_run_that_was_told_to_end_learns_why(tracking):
-    with pytest.raises(KeyboardInterrupt), tracking.start("a run", tags={}, params={}) as run:
+    tags = {DESCRIPTION: "Run it again"}
+    with pytest.raises(KeyboardInterrupt), tracking.start("a run", tags=tags, params={}) as run:
         raise KeyboardInterrupt
-    assert end_run(tracking, run.run_id, "KILLED", "it took longer than timeout=60 seconds") == "KILLED"
+    reason = "it took longer than timeout=60 seconds"
+    assert end_run(tracking, run.run_id, "KILLED", reason) == "KILLED"
     [found] = runs(tracking, statuses=("KILLED",))
-    assert found.tags[ERROR] == "it took longer than timeout=60 seconds"
+    assert found.tags[ERROR] == reason
+    assert found.tags[DESCRIPTION] == f"**Killed:** {reason}\n\nRun it again"
 
 
 def test_a_run_that_has_ended_stays_as_it_ended(tracking):

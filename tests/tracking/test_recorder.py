@@ -113,6 +113,19 @@ def test_a_registered_program_counts_its_versions(tracking, output):
     assert [item.path for item in client.list_artifacts(run.run_id, "program")] == ["program/program.json"]
 
 
+def test_a_version_is_described_without_secrets_and_within_the_limit(tracking, output, monkeypatch):
+    monkeypatch.setenv("PLANTED_API_KEY", "a-planted-secret")
+    with tracking.start("a run", tags={}, params={}) as run:
+        run.register_program(
+            output / "program", "a/model", lambda uri: f"{uri} a-planted-secret {'long ' * 2000}"
+        )
+    client = tracking.connect(create=False).client
+    description = client.get_model_version("a.model", "1").description
+    assert description.startswith("models:/a.model/1 *** long ")
+    assert len(description) == 5000
+    assert "a version for each run" in client.get_registered_model("a.model").description
+
+
 @pytest.mark.parametrize(
     ("error", "status", "reason"),
     [

@@ -5,25 +5,28 @@
 A description begins with a sentence that says the most, because MLflow's tables show only the beginning.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from tiltyard.optimizers.report import Candidate, OptimizationReport
 from tiltyard.reporting import numbers
 from tiltyard.reporting.against_baseline import Against, explained
-from tiltyard.reporting.markdown import code_block, escape, shorten
-from tiltyard.reporting.sweep_summary import best_of_tasks, counted, summary_table
+from tiltyard.reporting.markdown import code_block, escape, shorten, table
+from tiltyard.reporting.sweep_summary import best_of_tasks, counted, summary_cells
 from tiltyard.result import ExperimentResult
 
 JOBS_SHOWN = 25
 """How many jobs the table of a sweep has at most."""
 SWEEP_LIMIT = 7_000
 """The longest description of a sweep, in characters: below MLflow's limit, which would cut a table in two."""
+TASKS_SHOWN = 4
+"""How many tasks of a sweep have their highest scores told above its table."""
 REASONS_SHOWN = 5
 """How many failed jobs of a sweep have their reasons told, and how many warnings a run shows."""
 AS_IT_CAME = ("student", "candidate 0")
 """What optimizers that measure the program as it came call it among their candidates."""
-_REASON_LIMIT = 300
+_REASON_LIMIT = 240
 _WARNING_LIMIT = 400
 _COMMAND_LIMIT = 3_000
 
@@ -63,7 +66,8 @@ def describe_sweep(
 ) -> str:
     """The description of a sweep that ends: the table of its ``summary.md``, shortened.
 
-    Where there are more jobs than fit, the best of each task and those that failed come first.
+    Columns in which all jobs are equal are left out. Where there are more jobs than fit, the best of each
+    task and those that failed come first.
 
     Args:
         results: One per job, in the order of the jobs.
@@ -127,10 +131,9 @@ def _figures(result: ExperimentResult) -> Iterator[str]:
     ]
     if (median := found.get("latency.generate.p50_ms")) is not None:
         parts.append(f"p50 latency {numbers.duration(median)}")
-    if "tokens.prompt" in found:
-        parts.append(f"{numbers.count(found['tokens.prompt'])} tokens read")
-    if "tokens.completion" in found:
-        parts.append(f"{numbers.count(found['tokens.completion'])} written")
+    if found.get("tokens.prompt"):
+        read, wrote = found["tokens.prompt"], found.get("tokens.completion")
+        parts.append(f"{numbers.count(read)} tokens read and {numbers.count(wrote)} written")
     if "cost.usd" in found:
         parts.append(numbers.dollars(found["cost.usd"]).replace("$", r"\$"))
     yield f"{', '.join(parts)}."
@@ -162,9 +165,9 @@ def _again(command: str) -> Iterator[str]:
 
 def _sweep(results: Sequence[ExperimentResult], compared: Mapping[int, Against], shown: int) -> str:
     best = best_of_tasks(results)
-    parts = [f"{counted(results)}."]
+    parts = [f"{counted(results)}.", *_highest(results, best)]
     if shown:
-        parts.append(summary_table(results, compared, _worth_showing(results, best, shown)))
+        parts.append(_table(results, compared, _worth_showing(results, best, shown)))
     if shown < len(results):
         parts.append(f"… and {len(results) - shown} more: `summary.md` among the artifacts has all.")
     if best:
@@ -181,6 +184,32 @@ def _sweep(results: Sequence[ExperimentResult], compared: Mapping[int, Against],
             reasons.append(f"- … and {len(failed) - len(reasons)} more")
         parts.append("\n".join(["**Failed:**", "", *reasons]))
     return "\n\n".join(parts)
+
+
+def _highest(results: Sequence[ExperimentResult], best: set[int]) -> Iterator[str]:
+    """Each task's highest score, in one sentence: MLflow folds what stands below the fourth line."""
+    of_task: defaultdict[str, list[ExperimentResult]] = defaultdict(list)
+    for position in sorted(best):
+        of_task[results[position].labels.task].append(results[position])
+    told = []
+    for task, (first, *others) in list(of_task.items())[:TASKS_SHOWN]:
+        found, equal = first.metrics, f" and {numbers.counted(len(others), 'other job')}" if others else ""
+        score = numbers.scored(found["score"], found.get("score.low"), found.get("score.high"))
+        told.append(
+            f"{escape(task)} **{score}** by {escape(first.labels.model)} with optimizer="
+            f"{escape(first.labels.optimizer)}, seed {first.seed}{equal}"
+        )
+    if told:
+        more = "; …" if len(of_task) > TASKS_SHOWN else ""
+        yield f"Highest scores: {'; '.join(told)}{more}."
+
+
+def _table(results: Sequence[ExperimentResult], compared: Mapping[int, Against], shown: Sequence[int]) -> str:
+    """The rows of some jobs, without the columns that tell none of the sweep's jobs from another."""
+    columns, rows = summary_cells(results, compared)
+    rows = [[*row[:-1], result.status] for row, result in zip(rows, results, strict=True)]
+    telling = [at for at in range(len(columns)) if at == 0 or len({row[at] for row in rows}) > 1]
+    return table([columns[at] for at in telling], [[rows[number][at] for at in telling] for number in shown])
 
 
 def _worth_showing(results: Sequence[ExperimentResult], best: set[int], most: int) -> list[int]:

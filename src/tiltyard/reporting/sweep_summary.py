@@ -184,7 +184,7 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mappi
     parts = [
         f"# Sweep {escape(folder.name)}",
         f"{counted(results)}.",
-        summary_table(results, compared),
+        table(*summary_cells(results, compared)),
     ]
     if best_of_tasks(results):
         parts.append("★ best score of its task; where intervals overlap, it may be chance.")
@@ -199,17 +199,14 @@ def _markdown(results: Sequence[ExperimentResult], folder: Path, compared: Mappi
     return "\n\n".join(parts) + "\n"
 
 
-def summary_table(
-    results: Sequence[ExperimentResult],
-    compared: Mapping[int, Against] = MappingProxyType({}),
-    shown: Sequence[int] | None = None,
-) -> str:
-    """The table of ``summary.md``: a row per job.
+def summary_cells(
+    results: Sequence[ExperimentResult], compared: Mapping[int, Against] = MappingProxyType({})
+) -> tuple[list[Column], list[list[str]]]:
+    """The columns of the table in ``summary.md``, and its rows: one per job.
 
     Args:
         results: One per job, in the order of the jobs.
         compared: How jobs differ from their baselines, by the job's position in ``results``.
-        shown: The positions of the jobs that get rows; None for all.
     """
     best = best_of_tasks(results)
     varied = swept(results)
@@ -242,7 +239,7 @@ def summary_table(
         ]
         for number, result in enumerate(results)
     ]
-    return table(headings, rows if shown is None else [rows[number] for number in shown])
+    return headings, rows
 
 
 def _chosen(number: int, result: ExperimentResult) -> list[str]:
