@@ -99,7 +99,7 @@ def test_the_page_of_a_run_says_what_it_found_and_how_to_run_it_again(composed, 
     result = run(cfg, in_folder / "out", command="tiltyard task=iot_tiny optimizer=bootstrap")
     [tracked] = runs(LocalTracking())
     description = tracked.tags[DESCRIPTION]
-    assert description.startswith(f"**Score {result.metrics['score']:.3f} [")
+    assert description.startswith(f"Score {result.metrics['score']:.3f} [")
     assert "```sh\ntiltyard task=iot_tiny optimizer=bootstrap\n```" in description
     client = LocalTracking().connect(create=False).client
     version = client.get_model_version("iot_tiny.lexical.bootstrap", "1").description
@@ -255,7 +255,7 @@ def test_a_model_that_never_answers_fails_the_run(composed, in_folder, monkeypat
     assert len(tracked.rows()) == 5
     description = tracked.tags[DESCRIPTION]
     assert description.startswith("**Failed:** all 5 examples failed")
-    assert "**Score 0.000" in description
+    assert "Score 0.000" in description
     assert "***" in description.replace("\\", "")
     assert "a-planted-secret" not in description
 

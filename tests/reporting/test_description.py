@@ -26,7 +26,7 @@ def rows_of(description: str) -> list[list[str]]:
 def test_a_run_begins_with_its_score_and_ends_with_its_command(make_result: MakeResult) -> None:
     result = make_result(tokens__prompt=12_345.0, tokens__completion=67.0, examples__failed=1.0)
     paragraphs = describe_run(result, OptimizationReport(), command="tiltyard seed=3").split("\n\n")
-    assert paragraphs[0].startswith("**Score 0.667 [0.208, 0.939]** on ")
+    assert paragraphs[0].startswith("Score 0.667 [0.208, 0.939] on ")
     assert "1 failed" in paragraphs[0]
     assert "12,345 tokens read and 67 written" in paragraphs[0]
     assert paragraphs[1:] == ["Run it again:", "```sh\ntiltyard seed=3\n```"]
@@ -37,7 +37,7 @@ def test_what_ended_a_run_early_comes_first(make_result: MakeResult) -> None:
     failed = describe_run(make_result(error="<b>no</b> weights"), OptimizationReport(), command="")
     assert failed == r"**Failed:** \<b\>no\</b\> weights"
     interrupted = describe_run(make_result(), OptimizationReport(), command="", interrupted=True)
-    assert interrupted.startswith("**Interrupted** before its end.\n\n**Score ")
+    assert interrupted.startswith("**Interrupted** before its end.\n\nScore ")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,6 @@ def test_a_sweep_always_fits_and_its_table_is_whole(
 def test_a_version_says_how_to_load_it(make_result: MakeResult) -> None:
     uri = "models:/tatqa_tiny.lexical.none/3"
     description = describe_version(make_result(), "question: str -> answer: str", uri)
-    assert description.startswith("**Score 0.667 [0.208, 0.939]**")
+    assert description.startswith("Score 0.667 [0.208, 0.939] on ")
     for part in ("`question: str -> answer: str`", "`5f0c`", "`ab12`", f'load_model("{uri}")'):
         assert part in description

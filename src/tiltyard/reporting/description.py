@@ -2,7 +2,7 @@
 
 >>> tracked.set_tags({DESCRIPTION: describe_run(result, report, command="tiltyard task=iot_tiny")})
 
-A description begins with a sentence that says the most, because MLflow's tables show only the beginning.
+A description begins with a plain sentence that says the most: of it, MLflow's lists show the beginning only.
 """
 
 from collections import defaultdict
@@ -26,6 +26,8 @@ REASONS_SHOWN = 5
 """How many failed jobs of a sweep have their reasons told, and how many warnings a run shows."""
 AS_IT_CAME = ("student", "candidate 0")
 """What optimizers that measure the program as it came call it among their candidates."""
+LEFT_OUT = ("cached", "p95")
+"""Columns of ``summary.md`` that the table of a sweep has no room for."""
 _REASON_LIMIT = 240
 _WARNING_LIMIT = 400
 _COMMAND_LIMIT = 3_000
@@ -123,7 +125,7 @@ def _figures(result: ExperimentResult) -> Iterator[str]:
         "examples.unparsed": "not in the format asked for",
         "examples.cached": "answered by the response cache",
     }
-    parts = [f"**Score {score}** on {numbers.count(examples)} examples"]
+    parts = [f"Score {score} on {numbers.count(examples)} examples"]
     parts += [
         f"{numbers.count(found[name])} {what}"
         for name, what in counts.items()
@@ -208,7 +210,11 @@ def _table(results: Sequence[ExperimentResult], compared: Mapping[int, Against],
     """The rows of some jobs, without the columns that tell none of the sweep's jobs from another."""
     columns, rows = summary_cells(results, compared)
     rows = [[*row[:-1], result.status] for row, result in zip(rows, results, strict=True)]
-    telling = [at for at in range(len(columns)) if at == 0 or len({row[at] for row in rows}) > 1]
+    telling = [
+        at
+        for at, column in enumerate(columns)
+        if at == 0 or (column.heading not in LEFT_OUT and len({row[at] for row in rows}) > 1)
+    ]
     return table([columns[at] for at in telling], [[rows[number][at] for at in telling] for number in shown])
 
 
