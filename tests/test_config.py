@@ -108,6 +108,20 @@ def test_wrong_input_is_one_line(overrides, words, composed):
     assert "\n" not in str(caught.value)
 
 
+def test_the_default_split_has_the_fingerprint_of_a_config_without_the_key(composed, monkeypatch):
+    given = ("model=lexical", "task=iot_tiny")
+    default, named = composed(*given), composed(*given, "split=test")
+    assert fingerprint(resolve(default)) == fingerprint(resolve(named))
+    assert fingerprint(resolve(composed(*given, "split=validation"))) != fingerprint(resolve(default))
+    with open_dict(default):
+        del default["split"]
+    assert fingerprint(resolve(default)) == fingerprint(resolve(named))
+    described = []
+    monkeypatch.setattr("tiltyard.config.digest", lambda what: described.append(what) or "")
+    fingerprint(resolve(named))
+    assert "split" not in described[0]["config"]
+
+
 def test_the_fingerprint_is_that_of_the_result(composed, data, tmp_path):
     def of(*overrides):
         return fingerprint(resolve(composed("model=lexical", *overrides)))

@@ -12,11 +12,12 @@ import pytest
 from dspy.clients.cache import Cache
 from omegaconf import open_dict
 
-from tiltyard.config import resolve
+from tiltyard.config import instantiate, resolve
 from tiltyard.errors import InputError, JobError
 from tiltyard.evaluation.rows import COLUMNS, read_rows
 from tiltyard.experiment import run
 from tiltyard.models.engine import Completion, TextEngine, engine_lm
+from tiltyard.optimizers.recorded import uses_both_sets
 from tiltyard.result import ExperimentResult
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.recorder import LocalTracking
@@ -220,6 +221,10 @@ def leaking():
     return dspy.LM("local/leaking", engine=Leaking(), cache=False, num_retries=0)
 
 
+def task_of(cfg):
+    return instantiate(resolve(cfg).task)
+
+
 def of_this_module(cfg, axis, name):
     with open_dict(cfg):
         cfg[axis] = {"_target_": f"{__name__}.{name}"}
@@ -233,6 +238,72 @@ def test_an_optimizer_never_sees_the_test_split(composed, in_folder):
     assert len(Recording.seen["train"]) == 16
     assert len(Recording.seen["validation"]) == 8
     assert not tested & {*Recording.seen["train"], *Recording.seen["validation"]}
+
+
+def test_validation_can_be_evaluated_and_no_optimizer_sees_it_then(composed, in_folder):
+    cfg = composed("model=lexical", "task=iot_tiny")
+    validation = {example.id for example in task_of(cfg).splits(0, None).validation}
+    train = {example.id for example in task_of(cfg).splits(0, None).train}
+    with open_dict(cfg):
+        cfg.split = "validation"
+    result = run(resolve(of_this_module(cfg, "optimizer", "Recording")), in_folder / "out")
+    rows = read_rows(result.folder / "predictions.csv")
+    assert set(rows["sample_id"]) == validation
+    assert set(rows["split"]) == {"validation"}
+    learnt, chosen = (set(Recording.seen[name]) for name in ("train", "validation"))
+    assert (len(learnt), len(chosen)) == (11, 5)  # a third, as validation is of both
+    assert learnt | chosen == train
+    [tracked] = runs(LocalTracking())
+    assert (tracked.split, tracked.tags["tiltyard.split"]) == ("validation", "validation")
+    assert result.name == tracked.name == "iot_tiny/lexical/none/validation/s0"
+    assert ExperimentResult.load(result.folder).split == "validation"
+    metadata = json.loads((result.folder / "program/metadata.json").read_text())
+    assert metadata["score"]["split"] == "validation"
+    assert "on the validation split" in (result.folder / "program/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "apart"),
+    [
+        ("none", False),
+        ("labeled_few_shot", False),
+        ("bootstrap", False),
+        ("copro", False),
+        ("simba", False),
+        ("knn_few_shot", False),
+        ("bootstrap_random_search", True),
+        ("mipro", True),
+        ("gepa", True),
+        ("ace", True),
+        ("cheatsheet", False),  # without labels nothing is measured
+    ],
+)
+def test_train_is_divided_only_for_what_learns_and_chooses_by_different_examples(optimizer, apart, composed):
+    node = resolve(composed(f"optimizer={optimizer}")).optimizer
+    assert uses_both_sets(instantiate(node, metric=lambda *given: 1.0, checkpoints=None)) is apart
+
+
+def test_a_task_without_validation_cannot_be_evaluated_on_it(experiment, in_folder):
+    data = in_folder / "mine.jsonl"
+    data.write_text(
+        "".join(json.dumps({"question": f"q{n}?", "answer": "a", "split": "test"}) + "\n" for n in (1, 2))
+    )
+    with pytest.raises(InputError, match="no validation examples"):
+        experiment("task=qa", f"task.path={data}", "split=validation")
+
+
+def test_duplicates_are_looked_for_in_what_an_optimizer_may_see(experiment, in_folder):
+    data = in_folder / "mine.jsonl"
+    asked = [("train", "q1?"), ("validation", "q1!"), ("validation", "q2?"), ("test", "q2!"), ("test", "q3?")]
+    data.write_text(
+        "".join(json.dumps({"question": q, "answer": "a", "split": split}) + "\n" for split, q in asked)
+    )
+    given = ("task=qa", f"task.path={data}", "tracking=off")
+    assert experiment(*given).metrics["health.duplicates"] == 0.5
+    assert experiment(*given, "split=validation").metrics["health.duplicates"] == 0.5
+    (in_folder / "mine.jsonl").write_text(data.read_text().replace("q1?", "q4?"))
+    assert experiment(*given).metrics["health.duplicates"] == 0.5
+    assert experiment(*given, "split=validation").metrics["health.duplicates"] == 0.0
 
 
 def test_the_seed_decides_the_order(composed, in_folder):

@@ -82,6 +82,9 @@ class Labels:
         return "baseline" if self.optimizer == "none" else self.optimizer
 
 
+EvaluatedSplit = Literal["test", "validation"]
+"""A split that a run may evaluate."""
+
 Rate = Annotated[float | None, Field(ge=0, le=1)]
 """A share of examples, or None for any."""
 
@@ -105,14 +108,14 @@ class HealthLimits:
     constant: Rate = None
     """Of the examples with another gold answer, those that got the most frequent answer."""
     duplicates: Rate = None
-    """Test items that also stand in train or validation."""
+    """Evaluated items that also stand in train, or in validation unless that is evaluated."""
     gold_position_skew: Rate = None
     """How far the most favoured position of the right option exceeds its chance, in multiple choice."""
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How a program is evaluated on the test split."""
+    """How a program is evaluated."""
 
     threads: Annotated[int | None, Field(ge=1, le=1024)] = None
     """Examples in flight at once, no more than the model works on; null means as many as it does, and 8 where
@@ -157,13 +160,16 @@ class ExperimentConfig:
     labels: Labels
     """What the run is called."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """How the test split is evaluated."""
+    """How a program is evaluated."""
     cache: CacheConfig = field(default_factory=CacheConfig)
     """Where model answers are kept."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides every random choice: splits, shuffled options, sampling."""
     limit: Annotated[int | None, Field(ge=1)] = None
     """At most this many examples in each split; null means all."""
+    split: EvaluatedSplit = "test"
+    """The split that is evaluated: test to report a score, validation to choose among options by it. Where
+    validation is evaluated, an optimizer sees train alone."""
     resume: bool = True
     """Continue a run of the same experiment that was interrupted, and keep combinations of a sweep that have
     finished before; false starts anew and runs all."""
@@ -287,6 +293,8 @@ def fingerprint(cfg: ExperimentConfig) -> str:
     counted = {key: value for key, value in cfg.as_dict().items() if key not in OUTSIDE_FINGERPRINT}
     if not any(map(_takes_hardware, (cfg.model, *nested_models(cfg).values()))):
         del counted["hardware"]
+    if cfg.split == "test":  # a config without the key means the same run
+        del counted["split"]
     return digest(_described(cfg, counted))
 
 

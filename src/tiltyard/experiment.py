@@ -13,9 +13,11 @@ from types import MappingProxyType
 from typing import Any
 
 import dspy
+from dspy.teleprompt import Teleprompter
 
 from tiltyard.checkpoints import FOLDER, checkpoint_folder
 from tiltyard.config import ExperimentConfig, fingerprint, instantiate
+from tiltyard.errors import InputError
 from tiltyard.evaluation.asking import asked
 from tiltyard.evaluation.epochs import chosen_epoch, evaluate_epochs
 from tiltyard.evaluation.evaluate import evaluate
@@ -30,9 +32,11 @@ from tiltyard.models.in_use import ModelsInUse, models_in_use
 from tiltyard.models.response_cache import cache_folder
 from tiltyard.nested_models import with_models
 from tiltyard.optimizers.compiling import Compiled, compile_program, printing_to_log, report_of
+from tiltyard.optimizers.recorded import uses_both_sets
 from tiltyard.record import SIMULATION_FOLDER, Record, recording
 from tiltyard.result import EpochScore, ExperimentResult
 from tiltyard.simulations.simulation import Simulation
+from tiltyard.tasks.splits import hold_back
 from tiltyard.tasks.task import Splits, Task
 from tiltyard.telemetry import activity
 from tiltyard.telemetry.energy import EnergyMeter
@@ -89,6 +93,7 @@ def run(
         cfg = found.cfg
         task: Task = instantiate(cfg.task)
         splits = task.splits(cfg.seed, cfg.limit)
+        examples = _evaluated(splits, cfg)
         student = task.program(task.signature)
         simulation: Simulation = instantiate(cfg.simulation)
         latencies = LatencyRecorder()
@@ -105,7 +110,7 @@ def run(
                 ) as checkpoints,
                 dspy.context(**_settings(lm, threads)),
             ):
-                test = _Test(splits.test, task, lm, threads, folder, cfg, checkpoints)
+                judge = _Judge(examples, task, lm, threads, folder, cfg, checkpoints)
                 activity.phase("compile")
                 with latencies.measure("compile"):
                     compiled = _compile(
@@ -114,11 +119,11 @@ def run(
                 record.describe_asking(asked(cfg.task, task, compiled.program, lm))
                 epoch, others = compiled.epochs(student)
                 before = inference(lm)
-                evaluation = test.evaluate(compiled.program, epoch, latencies=latencies)
+                evaluation = judge.evaluate(compiled.program, epoch, latencies=latencies)
                 measured = inference(lm).since(before)
                 epochs: tuple[EpochScore, ...] = ()
                 if cfg.evaluation.each_epoch and others:
-                    epochs = evaluate_epochs(others, epoch, evaluation, folder, test.evaluate)
+                    epochs = evaluate_epochs(others, epoch, evaluation, folder, judge.evaluate)
                 activity.phase("simulate")
                 simulated = simulation.simulate(
                     compiled.program, lm=lm, seed=cfg.seed, folder=folder / SIMULATION_FOLDER
@@ -131,7 +136,7 @@ def run(
             evaluation=evaluation,
             latencies=latencies,
             metrics={
-                **health(evaluation, splits),
+                **health(evaluation, examples, seen=_seen(splits, cfg)),
                 **compiled.metrics(),
                 **measured.metrics(),
                 **memory.metrics(),
@@ -141,6 +146,25 @@ def run(
             },
             epochs=epochs,
         )
+
+
+def _evaluated(splits: Splits, cfg: ExperimentConfig) -> list[dspy.Example]:
+    """The examples of the split that is evaluated.
+
+    Raises:
+        InputError: It is validation, and the task has none.
+    """
+    if cfg.split == "validation" and not splits.validation:
+        raise InputError(
+            f"task {cfg.labels.task} has no validation examples, and split=validation is to evaluate them",
+            "declare some in its data or raise task.fractions.validation; or evaluate split=test",
+        )
+    return splits.test if cfg.split == "test" else splits.validation
+
+
+def _seen(splits: Splits, cfg: ExperimentConfig) -> list[dspy.Example]:
+    """The examples that an optimizer may see: what is evaluated is never among them."""
+    return [*splits.train, *splits.validation] if cfg.split == "test" else splits.train
 
 
 def _compile(
@@ -159,8 +183,12 @@ def _compile(
         optimizer = instantiate(
             node, metric=task.metric, checkpoints=checkpoints and checkpoints / OF_OPTIMIZER
         )
+    train, validation = splits.train, splits.validation
+    if cfg.split == "validation":
+        train, validation = _within_train(splits, optimizer, cfg.seed)
+        notes = [*notes, *_held_back(train, validation)]
     try:
-        compiled = compile_program(optimizer, student, train=splits.train, validation=splits.validation)
+        compiled = compile_program(optimizer, student, train=train, validation=validation)
     except BaseException:
         record.keep_optimization(report_of(optimizer), task, model_id(models.own))
         raise
@@ -169,9 +197,31 @@ def _compile(
     return compiled
 
 
+def _within_train(
+    splits: Splits, optimizer: Teleprompter, seed: int
+) -> tuple[list[dspy.Example], list[dspy.Example]]:
+    """What an optimizer learns from and chooses by where validation is evaluated: train alone, for both.
+
+    Choosing by the examples that are scored would flatter the score.
+    """
+    learning, choosing = len(splits.train), len(splits.validation)
+    if not splits.train or not uses_both_sets(optimizer):
+        return splits.train, []
+    return hold_back(splits.train, share=choosing / (learning + choosing), seed=seed)
+
+
+def _held_back(train: Sequence[dspy.Example], validation: Sequence[dspy.Example]) -> list[str]:
+    if not validation:
+        return []
+    return [
+        f"Validation is evaluated, so {len(validation)} examples of train were held back to choose by; "
+        f"{len(train)} were left to learn from."
+    ]
+
+
 @dataclass(frozen=True)
-class _Test:
-    """The test split, and all that it takes to evaluate a program on it."""
+class _Judge:
+    """The examples that are evaluated, and all that it takes to evaluate a program on them."""
 
     examples: list[dspy.Example]
     task: Task
@@ -199,6 +249,7 @@ class _Test:
                 self.task,
                 lm=self.lm,
                 labels=RowLabels(model_id(self.lm), cfg.labels.task, mode),
+                split=cfg.split,
                 threads=self.threads,
                 latencies=latencies or LatencyRecorder(),
                 folder=self.folder,
@@ -213,11 +264,11 @@ class _Test:
             return TrialJournal()
         cfg = self.cfg
         return TrialJournal(
-            self.checkpoints / OF_EVALUATION / f"test-{epoch}.jsonl",
+            self.checkpoints / OF_EVALUATION / f"{cfg.split}-{epoch}.jsonl",
             program,
             {
                 "epoch": epoch,
-                "split": "test",
+                "split": cfg.split,
                 "cache.enabled": cfg.cache.enabled,
                 "evaluation.disable_caching": cfg.evaluation.disable_caching,
             },

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tiltyard.config import ExperimentConfig, Labels
+from tiltyard.config import EvaluatedSplit, ExperimentConfig, Labels
 from tiltyard.files import write_text
 
 RESULT_FILE = "result.json"
@@ -20,7 +20,7 @@ TRACEBACK_FILE = "traceback.txt"
 
 @dataclass(frozen=True)
 class EpochScore:
-    """How the program of one epoch did on the test split."""
+    """How the program of one epoch did on the evaluated split."""
 
     epoch: int
     """0 is the program as it came."""
@@ -47,7 +47,7 @@ class ExperimentResult:
     """What an experiment found, and where it is kept."""
 
     name: str
-    """``TASK/MODEL/OPTIMIZER[/SIMULATION]/sSEED``, the tracked run's name."""
+    """``TASK/MODEL/OPTIMIZER[/SIMULATION][/validation]/sSEED``, the tracked run's name."""
     labels: Labels
     """What the chosen options are called."""
     seed: int
@@ -74,6 +74,8 @@ class ExperimentResult:
     """The tracked run that a sweep took the result from; empty where the sweep ran the job."""
     left_out: str = ""
     """Why a sweep did not run the job and has no result of it; empty otherwise."""
+    split: EvaluatedSplit = "test"
+    """The split that was evaluated."""
 
     @property
     def status(self) -> str:
@@ -85,7 +87,7 @@ class ExperimentResult:
     @classmethod
     def failed(cls, cfg: ExperimentConfig, folder: Path, error: str) -> Self:
         """The result of an experiment that did not get to its end."""
-        return cls(run_name(cfg), cfg.labels, cfg.seed, "", "", folder, None, error=error)
+        return cls(run_name(cfg), cfg.labels, cfg.seed, "", "", folder, None, error=error, split=cfg.split)
 
     def save(self) -> None:
         """Write the result into its folder, atomically."""
@@ -110,7 +112,8 @@ class ExperimentResult:
 
 
 def run_name(cfg: ExperimentConfig) -> str:
-    """``TASK/MODEL/OPTIMIZER[/SIMULATION]/sSEED``."""
+    """``TASK/MODEL/OPTIMIZER[/SIMULATION][/validation]/sSEED``; the split where it is not test."""
     labels = cfg.labels
     simulation = [] if labels.simulation == "none" else [labels.simulation]
-    return "/".join([labels.task, labels.model, labels.optimizer, *simulation, f"s{cfg.seed}"])
+    split = [] if cfg.split == "test" else [cfg.split]
+    return "/".join([labels.task, labels.model, labels.optimizer, *simulation, *split, f"s{cfg.seed}"])

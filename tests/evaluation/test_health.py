@@ -18,7 +18,6 @@ from tiltyard.evaluation.health import (
 from tiltyard.evaluation.result import Evaluation
 from tiltyard.evaluation.rows import COLUMNS, Row
 from tiltyard.evaluation.trial import Trial
-from tiltyard.tasks.task import Splits
 from tiltyard.telemetry.usage import Usage
 
 
@@ -56,8 +55,9 @@ def test_every_check_has_a_rate_and_a_limit():
         trial(pred=" "),
         *[trial(gold=gold, pred="b") for gold in ("a", "b", "c", "d", "e")],
     ]
-    splits = Splits(train=[asked("Why?")], validation=[], test=[choice("Why", "A"), asked("How?")])
-    found = health(Evaluation.of(trials, seconds=1.0), splits)
+    found = health(
+        Evaluation.of(trials, seconds=1.0), [choice("Why", "A"), asked("How?")], seen=[asked("Why?")]
+    )
     assert found == {
         "health.truncated": 0.2,
         "health.unparsed": 0.1,

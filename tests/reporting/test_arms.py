@@ -17,6 +17,17 @@ def test_the_baseline_is_the_reference_where_there_is_one(track: Track) -> None:
     assert str(choose_reference(runs, "mode=ace")) == "optimizer=ace"
 
 
+def test_runs_on_validation_have_lines_of_their_own_where_there_are_others(track: Track) -> None:
+    validation = track(ONE, tags={"tiltyard.split": "validation"})
+    assert axes_of([validation]) == ("task", "model", "mode")
+    runs = [track(ONE), validation]
+    lines = by_line(runs, axes_of(runs))
+    assert {line[-1]: found for line, found in lines.items()} == {
+        "test": [runs[0]],
+        "validation": [validation],
+    }
+
+
 @pytest.mark.parametrize(
     ("declared", "told"),
     [
@@ -24,6 +35,7 @@ def test_the_baseline_is_the_reference_where_there_is_one(track: Track) -> None:
         ("=none", "has no value"),
         ("task=iot_tiny", "evaluated different examples"),
         ("seed=0", "evaluated different examples"),
+        ("split=validation", "evaluated different examples"),
         ("optimizer=gepa", r"no run has optimizer=gepa; values of optimizer there: ace, none"),
         ("optimizer.k=4", "no run has optimizer.k=4"),
     ],

@@ -14,6 +14,7 @@ from tiltyard.tasks.splits import (
     Entry,
     Fractions,
     content_key,
+    hold_back,
     split_entries,
 )
 
@@ -142,3 +143,15 @@ def test_common_names_of_the_validation_split_are_understood():
     ]
     with pytest.raises(ValidationError):
         read("holdout")
+
+
+@given(st.lists(st.integers(0, 8), max_size=40), st.sampled_from([0.1, 1 / 3, 0.9]), st.integers(0, 3))
+def test_what_is_held_back_of_train_shares_no_context_with_the_rest(contexts, share, seed):
+    train = [dspy.Example(id=str(n), context=f"table {c}" if c else "") for n, c in enumerate(contexts)]
+    learnt, chosen = hold_back(train, share=share, seed=seed)
+    assert sorted(ids(learnt) + ids(chosen)) == sorted(ids(train))
+    assert bool(learnt) == bool(train)
+    assert not {e.context for e in learnt if e.context} & {e.context for e in chosen if e.context}
+    groups = {example.context or example.id for example in train}
+    assert bool(chosen) == (len(groups) > 1)
+    assert (learnt, chosen) == hold_back(train, share=share, seed=seed)

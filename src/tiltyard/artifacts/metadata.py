@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import dspy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tiltyard.config import EvaluatedSplit
 from tiltyard.errors import InputError
 from tiltyard.redaction import is_secret_name, redact
 
@@ -53,13 +54,15 @@ class SavedSignature(BaseModel):
 
 
 class SavedScore(BaseModel):
-    """The program's score on the test split, with its 95% interval."""
+    """The program's score on the evaluated split, with its 95% interval."""
 
     model_config = ConfigDict(frozen=True)
 
     value: float
     low: float
     high: float
+    split: EvaluatedSplit = "test"
+    """The split that it is of; validation where options were chosen by it."""
 
 
 class ProgramMetadata(BaseModel):
@@ -116,6 +119,8 @@ class Origin:
     fingerprint: str
     score: tuple[float, float, float]
     """Score, lower and upper end of its 95% interval."""
+    split: EvaluatedSplit = "test"
+    """The split that the score is of."""
     signature: type[dspy.Signature]
     """What the program was built from."""
     program_node: Mapping[str, Any]
@@ -145,7 +150,7 @@ def describe(program: dspy.Module, origin: Origin, wrappers: tuple[str, ...] = (
         optimizer=origin.optimizer,
         seed=origin.seed,
         fingerprint=origin.fingerprint,
-        score=SavedScore(value=value, low=low, high=high),
+        score=SavedScore(value=value, low=low, high=high, split=origin.split),
         program=without_secrets(origin.program_node),
         signature=SavedSignature(
             path=import_path(signature),

@@ -41,8 +41,8 @@ def program_readme(
     inputs = [field.name for field in metadata.signature.fields if field.kind == "input"]
     parts = [
         f"# {metadata.task}: a program for {metadata.model}, by {metadata.optimizer}\n",
-        f"- Score {score.value:.3f} (95% interval {score.low:.3f} to {score.high:.3f}) on the test split, "
-        f"seed {metadata.seed}",
+        f"- Score {score.value:.3f} (95% interval {score.low:.3f} to {score.high:.3f}) on the "
+        f"{score.split} split, seed {metadata.seed}",
         f"- Built by `{metadata.program.get('_target_')}` from `{written(metadata.signature.fields)}`",
         *(f"- Inside `{wrapper.partition(':')[2]}`" for wrapper in reversed(metadata.wrappers)),
         f"- Saved {metadata.created:%Y-%m-%d %H:%M} UTC under {versions}",

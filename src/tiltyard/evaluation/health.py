@@ -1,6 +1,6 @@
 """Whether a run measured what it means to: rates of what goes wrong unseen, and limits that fail a run.
 
->>> found = health(evaluation, splits)
+>>> found = health(evaluation, splits.test, seen=[*splits.train, *splits.validation])
 >>> found["health.truncated"]
 0.12
 >>> refuse_unhealthy(found, HealthLimits(truncated=0.1))
@@ -21,7 +21,6 @@ from tiltyard.config import HealthLimits
 from tiltyard.errors import JobError
 from tiltyard.evaluation.result import Evaluation
 from tiltyard.evaluation.rows import Row
-from tiltyard.tasks.task import Splits
 
 PREFIX = "health."
 """What the checks' metrics begin with."""
@@ -71,13 +70,13 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "duplicates",
-        "test items that also stand in train or validation",
+        "evaluated items that an optimizer may also see, in train or in validation",
         "take them out of one side: what is learned from must not be what is scored",
         0.0,
     ),
     Check(
         "gold_position_skew",
-        "test items by which the most favoured position of the right option exceeds its chance",
+        "evaluated items by which the most favoured position of the right option exceeds its chance",
         "take more examples, or shuffle the options: a model that likes this position gains by it",
         0.15,
     ),
@@ -85,12 +84,15 @@ CHECKS: tuple[Check, ...] = (
 """Every check, in the order in which reports show them."""
 
 
-def health(evaluation: Evaluation, splits: Splits) -> dict[str, float]:
+def health(
+    evaluation: Evaluation, examples: Sequence[dspy.Example], *, seen: Iterable[dspy.Example]
+) -> dict[str, float]:
     """The rate of every check, as metrics. ``gold_position_skew`` is there for multiple choice only.
 
     Args:
-        evaluation: What was found on the test split.
-        splits: The task's splits, as they were used.
+        evaluation: What was found.
+        examples: The examples that were evaluated.
+        seen: Those that an optimizer may see.
     """
     rows = evaluation.rows
     rates = {
@@ -99,9 +101,9 @@ def health(evaluation: Evaluation, splits: Splits) -> dict[str, float]:
         "error": (evaluation.failed - evaluation.unparsed) / len(rows),
         "empty": sum(not row.error and not row.pred.strip() for row in rows) / len(rows),
         "constant": constant_rate(rows),
-        "duplicates": duplicate_rate(splits.test, [*splits.train, *splits.validation]),
+        "duplicates": duplicate_rate(examples, seen),
     }
-    skew = position_skew(splits.test)
+    skew = position_skew(examples)
     if skew is not None:
         rates["gold_position_skew"] = skew
     return {f"{PREFIX}{name}": float(rate) for name, rate in rates.items()}
@@ -125,16 +127,16 @@ def constant_rate(rows: Sequence[Row]) -> float:
     return sum(answer == constant for answer in others) / len(others)
 
 
-def duplicate_rate(test: Sequence[dspy.Example], others: Iterable[dspy.Example]) -> float:
-    """The share of test examples whose inputs some other example has too, in [0, 1].
+def duplicate_rate(examples: Sequence[dspy.Example], others: Iterable[dspy.Example]) -> float:
+    """The share of examples whose inputs some other example has too, in [0, 1].
 
     Inputs are compared by their words alone, without case, punctuation and white space, and the options of a
     multiple-choice question in any order.
     """
-    if not test:
+    if not examples:
         return 0.0
     known = {_content(example) for example in others}
-    return sum(_content(example) in known for example in test) / len(test)
+    return sum(_content(example) in known for example in examples) / len(examples)
 
 
 def position_skew(examples: Sequence[dspy.Example]) -> float | None:

@@ -1,4 +1,4 @@
-"""Estimates how long a job will take, from earlier runs of the same model, task and optimizer.
+"""Estimates how long a job will take, from earlier runs of the same model, task, optimizer and split.
 
 >>> estimate(experiment, earlier_runs(tracking))
 42.5
@@ -20,9 +20,9 @@ RECENT = 9
 def estimate(experiment: ExperimentConfig, earlier: "Sequence[TrackedRun]") -> float | None:
     """The median time of the latest runs that are alike, in seconds; None where there is none.
 
-    Runs are alike that have the same labels of model, task and optimizer. Their times are scaled by the
-    number of examples where ``limit`` differs. Runs that the response cache answered entirely, or that took
-    examples over from an earlier try, count only where there are no others.
+    Runs are alike that have the same labels of model, task and optimizer, and evaluated the same split.
+    Their times are scaled by the number of examples where ``limit`` differs. Runs that the response cache
+    answered entirely, or that took examples over from an earlier try, count only where there are no others.
 
     Args:
         experiment: The job.
@@ -35,6 +35,7 @@ def estimate(experiment: ExperimentConfig, earlier: "Sequence[TrackedRun]") -> f
         if run.status == "FINISHED"
         and run.ended is not None
         and (run.model, run.task, run.optimizer) == (labels.model, labels.task, labels.optimizer)
+        and run.split == experiment.split
     ]
     asked = [run for run in alike if run.asked_the_model] or alike
     whole = [run for run in asked if not run.metrics.get("examples.resumed")] or asked

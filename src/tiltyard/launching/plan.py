@@ -26,6 +26,7 @@ from tiltyard.result import run_name
 
 PLAN_FILE = "plan.json"
 SAME_FOR_ALL = {
+    "split": "scores on different splits do not compare: give one split, as in split=validation",
     "tracking": "the runs of a sweep are kept in one store",
     "plan": "a sweep is planned or run as a whole",
     "resume": "it decides about the sweep as a whole",

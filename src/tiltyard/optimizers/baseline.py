@@ -9,6 +9,8 @@ from dspy.teleprompt import Teleprompter
 class Unoptimized(Teleprompter):  # type: ignore[misc]
     """Returns an unchanged copy of the student. Every optimizer is compared with it."""
 
+    uses_both_sets = False
+
     def compile(
         self,
         student: dspy.Module,

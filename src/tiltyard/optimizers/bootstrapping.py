@@ -37,6 +37,8 @@ class LabeledFewShot(RecordedTeleprompter):
         seed: Decides which.
     """
 
+    uses_both_sets = False
+
     def __init__(self, k: Positive = 16, seed: Seed = 0) -> None:
         super().__init__()
         self.k = k
@@ -66,6 +68,8 @@ class BootstrapFewShot(RecordedTeleprompter):
         max_errors: Failed training examples after which to give up; None means what DSPy's settings say.
         seed: Decides which examples are tried first, and which labels fill up.
     """
+
+    uses_both_sets = False
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from dspy.teleprompt import Teleprompter
 
 from tiltyard.config import instantiate
 from tiltyard.errors import InputError
-from tiltyard.optimizers.recorded import compile_recorded, sets_for, told_by
+from tiltyard.optimizers.recorded import compile_recorded, sets_for, told_by, uses_both_sets
 from tiltyard.optimizers.recorder import Metric
 from tiltyard.optimizers.report import OptimizationReport, Point
 
@@ -51,6 +51,11 @@ class Chain(Teleprompter):  # type: ignore[misc]
         if not self.steps:
             raise InputError("the chain has no steps", "add optimizers to optimizer.steps")
         self.report = OptimizationReport()
+
+    @property
+    def uses_both_sets(self) -> bool:
+        """Whether any step does."""
+        return any(map(uses_both_sets, self.steps.values()))
 
     def compile(
         self,

@@ -36,6 +36,8 @@ class Copro(RecordedTeleprompter):
         init_temperature: How freely the proposals are sampled.
     """
 
+    uses_both_sets = False
+
     def __init__(
         self,
         metric: Metric,

@@ -75,6 +75,8 @@ class KnnFewShot(RecordedTeleprompter):
             sentence-transformers model.
     """
 
+    uses_both_sets = False
+
     def __init__(
         self,
         metric: Metric,

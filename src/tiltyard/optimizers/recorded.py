@@ -11,6 +11,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import dspy
 from dspy.teleprompt import Teleprompter
@@ -24,6 +25,9 @@ METRIC_ATTRIBUTES = ("metric", "metric_fn")
 
 class RecordedTeleprompter(Teleprompter):  # type: ignore[misc]
     """A teleprompter that leaves a report of each compilation in ``report``."""
+
+    uses_both_sets: ClassVar[bool] = True
+    """Whether it learns from one set of examples and chooses by another; see :func:`uses_both_sets`."""
 
     def __init__(self) -> None:
         self.report = OptimizationReport()
@@ -110,8 +114,21 @@ def sets_for(
     optimizer: Teleprompter, trainset: list[dspy.Example], valset: list[dspy.Example] | None
 ) -> dict[str, list[dspy.Example]]:
     """The examples that an optimizer takes: some of DSPy's take no ``valset``."""
-    takes = "valset" in inspect.signature(optimizer.compile).parameters
-    return {"trainset": trainset, "valset": valset} if takes and valset else {"trainset": trainset}
+    if _takes_validation(optimizer) and valset:
+        return {"trainset": trainset, "valset": valset}
+    return {"trainset": trainset}
+
+
+def uses_both_sets(optimizer: Teleprompter) -> bool:
+    """Whether an optimizer learns from ``trainset`` and chooses by ``valset``; else train serves it for both.
+
+    One that takes a ``valset`` does, unless its attribute ``uses_both_sets`` is false.
+    """
+    return _takes_validation(optimizer) and bool(getattr(optimizer, "uses_both_sets", True))
+
+
+def _takes_validation(optimizer: Teleprompter) -> bool:
+    return "valset" in inspect.signature(optimizer.compile).parameters
 
 
 @contextmanager

@@ -49,6 +49,8 @@ class Simba(RecordedTeleprompter):
         seed: Decides batches, draws and strategies.
     """
 
+    uses_both_sets = False
+
     def __init__(
         self,
         metric: Metric,

@@ -92,24 +92,41 @@ def analyse(evidence: "Evidence", *, reference: str | None = None, by: Sequence[
         [
             *evidence.remarks,
             *pooled_differences(evidence.runs, axes),
+            *_on_validation(evidence.runs),
             *_other_examples(lines, evidence),
             *([] if chosen else [NO_REFERENCE]),
         ],
     )
 
 
+def _on_validation(runs: "Sequence[TrackedRun]") -> list[str]:
+    """What to know of scores that are not of test: they are there to choose by."""
+    several = sum(run.split == "validation" for run in runs)
+    if not several:
+        return []
+    if several == len(runs):
+        return ["all scores are on validation, where options are chosen: report the chosen one's on test"]
+    return [
+        f"{several} of {len(runs)} runs evaluated validation: they have lines of their own, which compare "
+        "with each other only, and the figures of trade-offs show test alone"
+    ]
+
+
 def _other_examples(lines: "Mapping[Line, Sequence[TrackedRun]]", evidence: "Evidence") -> list[str]:
-    """The tasks whose lines were not asked the same examples: their scores do not compare as they stand."""
-    samples: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
+    """The tasks whose lines were not asked the same examples: their scores do not compare as they stand.
+
+    Lines on different splits are told apart by their names.
+    """
+    samples: defaultdict[tuple[str, str], list[frozenset[str]]] = defaultdict(list)
     for line, runs in lines.items():
         asked = frozenset(
             str(sample) for run in runs for sample in evidence.rows[run.run_id]["sample_id"].unique()
         )
-        samples[line[0]].append(asked)
+        samples[line[0], runs[0].split].append(asked)
     return [
         f"{task}: its arms evaluated different examples ({_range(list(map(len, of_arms)))} each), so their "
         "scores do not compare directly; arms are tested against each other on the same examples only"
-        for task, of_arms in samples.items()
+        for (task, _), of_arms in samples.items()
         if len(set(of_arms)) > 1
     ]
 

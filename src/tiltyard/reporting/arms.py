@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 GROUPS = ("task", "model", "mode")
 """What the runs of one line have in common, whatever else they share."""
-LABELLED = ("task", "model", "mode", "optimizer", "simulation")
+LABELLED = ("task", "model", "mode", "optimizer", "simulation", "split")
 """Axes that a run has a label for; any other axis is a param of its config."""
 BASELINE = "optimizer=none"
 """The reference arm unless another one is declared."""
@@ -47,7 +47,7 @@ class Reference:
         axis, equals, value = (part.strip() for part in text.partition("="))
         if not (axis and equals and value):
             raise InputError(f"--reference {text} has no value", f"write it as --reference {BASELINE}")
-        if axis in ("task", "seed"):
+        if axis in ("task", "seed", "split"):
             raise InputError(
                 f"--reference {text}: runs of different {axis}s evaluated different examples",
                 "name a model, an optimizer or another option",
@@ -94,8 +94,8 @@ def axes_of(
 ) -> tuple[str, ...]:
     """What tells the lines of a report apart.
 
-    Task, model and mode always; the simulation where it varies; the reference's axis; and what a user asked
-    for beside them.
+    Task, model and mode always; the simulation and the evaluated split where they vary; the reference's axis;
+    and what a user asked for beside them.
 
     Args:
         runs: The runs of the report.
@@ -109,7 +109,7 @@ def axes_of(
     for name in by:
         if name not in params and name not in LABELLED:
             raise InputError(f"--by {name}: no run has this config key", "name one as config.yaml does")
-    varying = ["simulation"] if len({run.simulation for run in runs}) > 1 else []
+    varying = [axis for axis in ("simulation", "split") if len({value_of(run, axis) for run in runs}) > 1]
     of_reference = [reference.column] if reference else []
     return tuple(dict.fromkeys([*GROUPS, *varying, *of_reference, *by]))
 

@@ -28,6 +28,7 @@ INTERVAL_SEED = 0
 """Seeds bootstrap intervals, as in a run's own summary."""
 NOT_DIFFERENCES = (
     "seed",
+    "split",
     "labels.",
     "tracking.",
     "debug",
@@ -88,7 +89,8 @@ def summarize(
         return pd.DataFrame(columns=[*axes, *_FIGURES])
     rows = pd.concat(frames, ignore_index=True)
     # Which epoch an optimizer chose is no reason to tell repetitions apart; what one run tells apart is.
-    keys = [*axes, *(name for name in VARYING if any(frame[name].nunique() > 1 for frame in frames))]
+    apart = (name for name in VARYING if any(frame[name].nunique() > 1 for frame in frames))
+    keys = list(dict.fromkeys([*axes, *apart]))
     lines = [
         dict(zip(keys, values, strict=True)) | _figures(group)
         for values, group in rows.groupby(keys, sort=False)

@@ -57,7 +57,7 @@ def describe_run(
         parts.append(f"**Failed:** {escape(shorten(result.error, _REASON_LIMIT))}")
     if interrupted:
         parts.append("**Interrupted** before its end.")
-    parts += [*_figures(result), *_gain(report.candidates)]
+    parts += [*_figures(result), *_gain(report.candidates, result)]
     warnings = result.warnings or report.warnings
     parts += [f"> **Warning:** {escape(shorten(text, _WARNING_LIMIT))}" for text in warnings[:REASONS_SHOWN]]
     return "\n\n".join([*parts, *_again(command)])
@@ -125,7 +125,8 @@ def _figures(result: ExperimentResult) -> Iterator[str]:
         "examples.unparsed": "not in the format asked for",
         "examples.cached": "answered by the response cache",
     }
-    parts = [f"Score {score} on {numbers.count(examples)} examples"]
+    of_split = "" if result.split == "test" else f"{result.split} "
+    parts = [f"Score {score} on {numbers.count(examples)} {of_split}examples"]
     parts += [
         f"{numbers.count(found[name])} {what}"
         for name, what in counts.items()
@@ -141,7 +142,7 @@ def _figures(result: ExperimentResult) -> Iterator[str]:
     yield f"{', '.join(parts)}."
 
 
-def _gain(candidates: Sequence[Candidate]) -> Iterator[str]:
+def _gain(candidates: Sequence[Candidate], result: ExperimentResult) -> Iterator[str]:
     """What the optimizer made of the program by its own measure, where it measured both on the same."""
     before = next((one for one in candidates if one.name in AS_IT_CAME), None)
     after = next((one for one in candidates if one.chosen), None)
@@ -153,8 +154,9 @@ def _gain(candidates: Sequence[Candidate]) -> Iterator[str]:
     gain = (
         "the program as it came was kept" if after is before else numbers.signed(after.score - before.score)
     )
+    measured = "Validation" if result.split == "test" else "Held back of train"
     yield (
-        f"Validation{on}: {numbers.fraction(before.score)} before, {numbers.fraction(after.score)} after "
+        f"{measured}{on}: {numbers.fraction(before.score)} before, {numbers.fraction(after.score)} after "
         f"optimizing: {gain}; {numbers.counted(len(candidates), 'candidate')} measured."
     )
 

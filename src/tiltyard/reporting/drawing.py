@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_SCORES = 60
 """Lines of the figure of scores; the leaderboard has all."""
 CURVE_NAMES = {
-    "epoch.score": "test",
+    "epoch.score": "evaluated",
     "optimizer.validation.score": "validation",
     "optimizer.train.score": "train",
     "optimizer.prequential_score": "stream so far",
@@ -76,6 +76,8 @@ def _scores(analysis: "Analysis") -> "Iterator[Drawn]":
         summary = summary.assign(
             model=[" · ".join(p) for p in zip(summary["model"], summary[axis], strict=True)]
         )
+    if "split" in analysis.axes:  # the names tell, and every line is drawn
+        summary = summary.drop(columns="split")
     lines = summary[["model", "mode"]].drop_duplicates()
     if len(lines) > MOST_SCORES:
         summary = summary.merge(lines.head(MOST_SCORES), on=["model", "mode"])
@@ -129,7 +131,7 @@ def _tradeoffs(analysis: "Analysis") -> "Iterator[Drawn]":
 
 
 def _last_of_line(analysis: "Analysis") -> "dict[Line, pd.Series]":
-    """The row of each line that is about its last epoch on test, where it has several."""
+    """The row of each line that is about its last epoch; of those on test, where there are any."""
     summary = analysis.summary
     if "split" in summary and (summary["split"] == "test").any():
         summary = summary[summary["split"] == "test"]

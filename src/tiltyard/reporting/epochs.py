@@ -17,12 +17,17 @@ from tiltyard.reporting.markdown import Column, table
 from tiltyard.result import EpochScore
 
 
-def epoch_sections(epochs: Sequence[EpochScore]) -> Iterator[str]:
-    """The part of the run's report that shows its epochs; nothing where there are none."""
+def epoch_sections(epochs: Sequence[EpochScore], split: str = "test") -> Iterator[str]:
+    """The part of the run's report that shows its epochs; nothing where there are none.
+
+    Args:
+        epochs: How the program did after each.
+        split: The split that was evaluated.
+    """
     if not epochs:
         return
     yield "## Epochs"
-    yield "Scores on the test split with their 95% intervals. The optimizer chose without seeing them."
+    yield f"Scores on the {split} split with their 95% intervals. The optimizer chose without seeing them."
     headings = ("epoch", "score", "examples", "failed")
     yield table(
         (*(Column(heading, right=True) for heading in headings), Column("")),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tiltyard.tracking.reader import TrackedRun
 
 AXES = ("task", "model", "optimizer", "simulation")
-LABELS = (*AXES, "mode", "sweep")
+LABELS = (*AXES, "split", "mode", "sweep")
 """Names of a run's own labels; any other name but ``run`` is that of a param."""
 RUN = "run"
 """The name of a run's id; the beginning of one is enough."""
@@ -87,9 +87,9 @@ def differences(run: "TrackedRun", other: "TrackedRun", named: Collection[str]) 
     """
     apart = (*OUTSIDE_FINGERPRINT, *(name for name in named if name in AXES))
     return [
-        f"{name} ({run.params.get(name, '–')}, {other.params.get(name, '–')})"
+        f"{name} ({value_of(run, name) or '–'}, {value_of(other, name) or '–'})"
         for name in dict.fromkeys((*run.params, *other.params))
         if name not in named
         and name.split(".")[0] not in apart
-        and run.params.get(name) != other.params.get(name)
+        and value_of(run, name) != value_of(other, name)
     ]

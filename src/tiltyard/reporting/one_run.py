@@ -40,7 +40,7 @@ class OneRun:
     given: str
     """What the user called it."""
     name: str
-    """``TASK/MODEL/OPTIMIZER[/SIMULATION]/sSEED``."""
+    """``TASK/MODEL/OPTIMIZER[/SIMULATION][/validation]/sSEED``."""
     run_id: str
     """MLflow's id; empty for a run that is not tracked."""
     status: str
@@ -198,6 +198,7 @@ def _tags(result: ExperimentResult, folder: Path) -> dict[str, str]:
         "tiltyard.fingerprint": result.fingerprint,
         **{f"tiltyard.{axis}": getattr(result.labels, axis) for axis in ("task", "model", "optimizer")},
         "tiltyard.simulation": result.labels.simulation,
+        "tiltyard.split": result.split,
         "tiltyard.mode": result.labels.mode,
     }
     with suppress(OSError):  # a run whose program was not saved has none

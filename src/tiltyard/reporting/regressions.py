@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from tiltyard.tracking.reader import TrackedRun
 
-SEED = "seed"
+OF_THE_EXAMPLES = ("split", "seed")
+"""What decides which examples a run evaluated, beside its task."""
 ANYWHERE = ("sweep", RUN)
 """What a reference names to be looked for among all runs, not only among those that were chosen."""
 ROUNDING = 1e-9
@@ -194,7 +195,7 @@ def _reference(run: "TrackedRun", reference: Where, among: "Sequence[TrackedRun]
 
     Of several, one of the same sweep comes first, then the one whose config differs least, then the last.
     """
-    alike = [name for name in (*AXES, SEED) if name not in reference]
+    alike = [name for name in (*AXES, *OF_THE_EXAMPLES) if name not in reference]
     candidates = [
         other
         for other in among

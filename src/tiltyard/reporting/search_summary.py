@@ -1,7 +1,7 @@
 """What a search found: its table in the terminal, ``trials.csv``, ``optimization_results.yaml`` and a figure.
 
->>> print_search(searched, again="tiltyard model=lexical model.trust=0.81")
->>> write_search(searched, again="tiltyard model=lexical model.trust=0.81")
+>>> print_search(searched, again="tiltyard model=lexical split=test model.trust=0.81")
+>>> write_search(searched, again="tiltyard model=lexical split=test model.trust=0.81")
 [PosixPath('…/trials.csv'), PosixPath('…/optimization_results.yaml'), …]
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from rich.text import Text
 
+from tiltyard.config import EvaluatedSplit
 from tiltyard.files import write_text
 from tiltyard.reporting.charts.search import Found, search_figure
 from tiltyard.reporting.console import Field, grid, show, table, text
@@ -31,8 +32,8 @@ MOST_SHOWN = 40
 """Trials that the terminal shows; of more, the best ones."""
 FEWEST_DRAWN = 3
 """Fewer points than that are no figure."""
-ON_TEST = "score"
-"""The metric that is of the test split, with an interval."""
+SCORE = "score"
+"""The metric that has an interval."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Searched:
     wanted: int
     """How many trials were asked for."""
     trials: tuple[Trial, ...]
+    split: EvaluatedSplit = "test"
+    """The split that the trials evaluated."""
 
     @property
     def best(self) -> tuple[Trial, ...]:
@@ -85,7 +88,7 @@ def write_search(searched: Searched, *, again: str = "") -> list[Path]:
 
     Args:
         searched: The search.
-        again: The command line that runs the best trial again, if there is one.
+        again: The command line that runs the best trial again, on test, if there is one.
 
     Returns:
         The files written. A search without a trial that ended well has neither result nor figure.
@@ -154,10 +157,11 @@ def print_search(searched: Searched, *, again: str = "", store: Sequence[str] = 
 
     Args:
         searched: The search.
-        again: The command line that runs the best trial again, if there is one.
+        again: The command line that runs the best trial again, on test, if there is one.
         store: The options with which ``tiltyard report`` finds the runs; none where the defaults do.
     """
     counts = [f"{len(searched.trials)} of {searched.wanted} trials"]
+    counts += ["scores on validation"] if searched.split == "validation" else []
     counts += [f"{number} {state}" for state in ("failed", "unfinished") if (number := searched.count(state))]
     show("", text(f"search {searched.name}: {', '.join(counts)}", "bold"))
     shown = _shown(searched)
@@ -173,7 +177,9 @@ def print_search(searched: Searched, *, again: str = "", store: Sequence[str] = 
     show("", Text("files in ", "bold") + text(shown_path(searched.folder), "cyan"))
     steps = []
     if again:
-        steps.append((again, "the best trial again" if len(searched.best) == 1 else "one of the front again"))
+        which = "the best trial" if len(searched.best) == 1 else "one of the front"
+        why = "again" if searched.split == "test" else "on test, which the search has not seen"
+        steps.append((again, f"{which} {why}"))
     if any(trial.result is not None and trial.result.run_id for trial in searched.trials):
         report = ["tiltyard", "report", "--sweep", searched.folder.name, *store]
         steps.append((shlex.join(report), "all trials, with figures"))
@@ -222,7 +228,7 @@ def _objective(trial: Trial, name: str) -> Text:
     if trial.state != "ok":
         return Text(trial.state, "red" if trial.state == "failed" else "dim")
     cell = figure(trial.objectives[name])
-    if name == ON_TEST and trial.result is not None:
+    if name == SCORE and trial.result is not None:
         limits = interval(trial.result.metrics.get("score.low"), trial.result.metrics.get("score.high"))
         cell = f"{cell} {limits}".rstrip()
     return Text(f"*{cell}", "bold green") if trial.best else Text(cell)
@@ -237,10 +243,15 @@ def _notes(searched: Searched, shown: int) -> list[str]:
             if several
             else "* best trial"
         )
-        if ON_TEST in searched.objectives and searched.count("ok") > 1:
+        if SCORE in searched.objectives and searched.count("ok") > 1:
             notes.append(
                 f"the best of {searched.count('ok')} scores on the same examples is higher than it would be "
-                "on others: run it again with another seed, which splits the data anew"
+                "on others: "
+                + (
+                    "report its score on test"
+                    if searched.split == "validation"
+                    else "search with split=validation, and score the best on test"
+                )
             )
     if shown < len(searched.trials):
         notes.append(f"{shown} of {len(searched.trials)} trials; {TRIALS_FILE} has all")

@@ -35,7 +35,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = ("right to wrong", "wrong to right", "worse", "better")
 """How an example's score can change: *right* is full marks; *worse* and *better* are so without them."""
 NOT_ORIGIN = (
-    *("kind", "sweep", "task", "model", "optimizer", "simulation", "mode", "command", "version"),
+    *("kind", "sweep", "task", "model", "optimizer", "simulation", "split", "mode", "command", "version"),
     *("machine", "pid", "process_start", "heartbeat", "rerun_of"),
 )
 """``tiltyard.`` tags that say nothing of where a run came from, or what the config says too."""

@@ -58,9 +58,10 @@ def best_of_tasks(results: Sequence[ExperimentResult]) -> set[int]:
 
 
 def counted(results: Sequence[ExperimentResult]) -> str:
-    """How many jobs there are, and how many of them failed, are from earlier runs, or did not run."""
+    """How many jobs there are, and on validation if so; how many failed, are from earlier runs, or did not run."""
     statuses = [result.status for result in results]
-    parts = [f"{len(results)} jobs", f"{statuses.count('failed')} failed"]
+    where = " on validation" if any(result.split == "validation" for result in results) else ""
+    parts = [f"{len(results)} jobs{where}", f"{statuses.count('failed')} failed"]
     parts += [f"{statuses.count('kept')} kept from earlier runs"] if "kept" in statuses else []
     parts += [f"{statuses.count('not run')} not run"] if "not run" in statuses else []
     return ", ".join(parts)
@@ -125,6 +126,7 @@ def _record(
         "simulation": result.labels.simulation,
         "mode": result.labels.mode,
         "seed": result.seed,
+        "split": result.split,
         "overrides": " ".join(result.overrides),
         "status": result.status,
         **{column: "" if is_missing(value) else value for column, value in values.items()},

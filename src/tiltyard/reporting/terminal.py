@@ -53,6 +53,8 @@ def print_result(result: ExperimentResult, *, command: str = "", store: Sequence
     ran = f"{labels.model} on {labels.task}, {labels.mode}, seed {result.seed}"
     if labels.simulation != "none":
         ran += f", then {labels.simulation}"
+    if result.split != "test":
+        ran += f", evaluated on {result.split}"
     show(
         text(ran, "bold"),
         grid([(Text(name, "dim"), value) for name, value in _facts(result)], indent=2),

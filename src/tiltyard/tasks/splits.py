@@ -116,6 +116,34 @@ def split_entries(
     return Splits(**{name: [entry.example for entry in chosen[name]] for name in NAMES})
 
 
+def hold_back(
+    train: Sequence[dspy.Example], *, share: float, seed: int
+) -> tuple[list[dspy.Example], list[dspy.Example]]:
+    """Take a part of train to choose by, where validation is kept for scoring.
+
+    Examples with one context stay together. Where all have the same, nothing is held back.
+
+    Args:
+        train: The examples, in their order.
+        share: How much is held back, in (0, 1); as near as contexts allow, and at least one of them.
+        seed: Decides which part.
+
+    Returns:
+        What is left to learn from, and what was held back, both in the order of ``train``.
+    """
+    entries = [
+        Entry(example, "train", "", group=str(example.get("context") or example.id)) for example in train
+    ]
+    members = _divided(entries, {"train": 1 - share, "validation": 0.0, "test": share}, seed)
+    if not members["train"]:
+        return list(train), []
+    held_back = {str(entry.example.id) for entry in members["test"]}
+    return (
+        [example for example in train if str(example.id) not in held_back],
+        [example for example in train if str(example.id) in held_back],
+    )
+
+
 def _check_ids(entries: Iterable[Entry]) -> None:
     seen: dict[str, Entry] = {}
     for entry in entries:

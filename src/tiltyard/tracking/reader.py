@@ -92,6 +92,11 @@ class TrackedRun:
         return self.tags.get("tiltyard.mode", "")
 
     @property
+    def split(self) -> str:
+        """The split that was evaluated."""
+        return self.tags.get("tiltyard.split", "test")
+
+    @property
     def asked_the_model(self) -> bool:
         """Whether the response cache did not answer everything: such a run says something of speed."""
         examples = self.metrics.get("examples")

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -88,6 +89,11 @@ def trials(folder=FOLDER):
         return list(csv.DictReader(file))
 
 
+def rows(folder):
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def drawn(folder=FOLDER):
     return [trial["model.trust"] for trial in trials(folder)]
 
@@ -108,6 +114,32 @@ def test_a_search_ends_with_its_best_trial_and_the_command_that_runs_it_again(se
     assert results["command"] in out.replace("python -m tiltyard", "tiltyard")
     assert "the best of 5 scores on the same examples is higher" in out
     assert (FOLDER / "figures/search.svg").exists()
+
+
+def test_a_search_on_validation_ends_with_the_command_that_scores_its_best_on_test(
+    in_folder, monkeypatch, capfd
+):
+    monkeypatch.setattr(sys, "argv", ["tiltyard"])
+    given = [word for word in SEARCH if word != "tracking=off"]
+    given += ["hydra/launcher=basic", "split=validation", "optimizer=labeled_few_shot"]
+    assert main([*given, "optimizer.k=1,16", "hydra/sweeper/sampler=grid", STUDY]) == 0
+    out = capfd.readouterr().out.replace("python -m tiltyard", "tiltyard")
+    command = yaml.safe_load((FOLDER / "optimization_results.yaml").read_text())["command"]
+    assert command in out
+    assert "split=validation" not in command
+    assert "on test, which the search has not seen" in out
+    assert {row["split"] for t in trials() for row in rows(FOLDER / t["folder"])} == {"validation"}
+
+    assert main([*shlex.split(command)[1:], "hydra.run.dir=final"]) == 0
+    searched, final = rows(FOLDER / trials()[0]["folder"]), rows(Path("final"))
+    assert {row["split"] for row in final} == {"test"}
+    assert not {row["sample_id"] for row in searched} & {row["sample_id"] for row in final}
+    capfd.readouterr()
+    assert main(["report"]) == 0
+    told = capfd.readouterr().out
+    assert "2 of 3 runs evaluated validation" in told
+    with Path("outputs/report/summary.csv").open(encoding="utf-8", newline="") as file:
+        assert [line["split"] for line in csv.DictReader(file)] == ["test", "validation"]
 
 
 def test_the_same_command_searches_the_same_and_finds_its_study_by_itself(search):
@@ -268,6 +300,7 @@ def test_a_metric_that_is_not_a_number_fails_its_trial_alone(search):
         (["model.trust=interval(2, 1)"], "give a range from low to high"),
         (["optimizer=none,nine"], "no option 'nine' in group 'optimizer'"),
         (["tracking.folder=a,b"], "'tracking.folder' cannot be searched over"),
+        (["split=test,validation"], "'split' cannot be searched over"),
         (["hydra.sweeper.n_trials=1,2"], "hydra.sweeper.n_trials"),
         (
             [TRUST, "hydra.sweeper.n_trials=0"],

@@ -17,7 +17,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import FrozenTrial, TrialState
 
-from tiltyard.config import instantiate
+from tiltyard.config import EvaluatedSplit, instantiate
 from tiltyard.errors import InputError, JobError, TiltyardError
 from tiltyard.files import write_text
 from tiltyard.launching.composing import Composer
@@ -102,7 +102,7 @@ def run_search(
             except Exception as error:
                 raise JobError(f"the launcher failed: {one_line(error)}", f"files are in {folder}") from error
             finally:
-                searched = _searched(study, space, goal, name, folder)
+                searched = _searched(study, space, goal, name, folder, first.experiment.split)
                 _sum_up(searched, planner, tracked, store_flags(first.experiment))
 
 
@@ -166,7 +166,9 @@ def _own_run(tracking: "Tracking", folder: Path, goal: Goal, pins: dict[str, str
     )
 
 
-def _searched(study: Study, space: Space, goal: Goal, name: str, folder: Path) -> Searched:
+def _searched(
+    study: Study, space: Space, goal: Goal, name: str, folder: Path, split: EvaluatedSplit
+) -> Searched:
     best, notes = set(study.best()), study.notes()
     return Searched(
         name=name,
@@ -178,6 +180,7 @@ def _searched(study: Study, space: Space, goal: Goal, name: str, folder: Path) -
             _trial(trial, goal, folder, notes.get(trial.number, {}), trial.number in best)
             for trial in study.trials()
         ),
+        split=split,
     )
 
 
@@ -201,12 +204,21 @@ def _trial(trial: FrozenTrial, goal: Goal, folder: Path, notes: Mapping[str, str
     )
 
 
+def _on_test(overrides: Sequence[str], split: EvaluatedSplit) -> list[str]:
+    """The overrides of the same trial on the split that the search has left for it."""
+    if split == "test":
+        return list(overrides)
+    others = [override for override in overrides if override.lstrip("+").partition("=")[0] != "split"]
+    return [*others, "split=test"]
+
+
 def _sum_up(searched: Searched, planner: Planner, tracked: "Run", store: Sequence[str]) -> None:
     """Show and keep what the trials found."""
     best = next((trial for trial in searched.trials if trial.best), None)
     again = ""
     if best is not None:
-        composed = planner.composer.load_sweep_config(planner.master, list(best.overrides))
+        overrides = _on_test(best.overrides, searched.split)
+        composed = planner.composer.load_sweep_config(planner.master, overrides)
         again = command_of(composed.hydra)
     print_search(searched, again=again, store=store)
     for file in write_search(searched, again=again):

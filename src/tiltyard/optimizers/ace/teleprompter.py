@@ -173,6 +173,11 @@ class ACE(Teleprompter):  # type: ignore[misc]
         self.playbook = None if playbook is None else _read(playbook)
         self.report = OptimizationReport()
 
+    @property
+    def uses_both_sets(self) -> bool:
+        """Whether validation is looked at: not without labels, and online only where that is asked for."""
+        return self.settings.measures
+
     def compile(
         self,
         student: dspy.Module,

@@ -116,6 +116,11 @@ class DynamicCheatsheet(Teleprompter):  # type: ignore[misc]
         self.seed = seed
         self.report = OptimizationReport()
 
+    @property
+    def uses_both_sets(self) -> bool:
+        """Whether validation is looked at: not without labels."""
+        return self.metric is not None
+
     def compile(
         self,
         student: dspy.Module,

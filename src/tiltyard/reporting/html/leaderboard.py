@@ -19,7 +19,7 @@ def leaderboard(analysis: "Analysis") -> Table:
     """A row per line, with its score, what it takes and how it compares."""
     summary = analysis.summary
     reference = analysis.comparisons.reference
-    beside = [name for name in ("split", "epoch") if name in summary]
+    beside = [name for name in ("split", "epoch") if name in summary and name not in analysis.axes]
     headings = [
         *(Heading(axis, choices=summary[axis].nunique() > 1) for axis in analysis.axes),
         *(Heading(name, choices=True) for name in beside),
