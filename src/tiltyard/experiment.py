@@ -207,7 +207,7 @@ def _within_train(
     learning, choosing = len(splits.train), len(splits.validation)
     if not splits.train or not uses_both_sets(optimizer):
         return splits.train, []
-    return hold_back(splits.train, share=choosing / (learning + choosing), seed=seed)
+    return hold_back(splits.train, share=min(0.5, choosing / (learning + choosing)), seed=seed)
 
 
 def _held_back(train: Sequence[dspy.Example], validation: Sequence[dspy.Example]) -> list[str]:

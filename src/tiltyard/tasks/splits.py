@@ -125,7 +125,8 @@ def hold_back(
 
     Args:
         train: The examples, in their order.
-        share: How much is held back, in (0, 1); as near as contexts allow, and at least one of them.
+        share: How much is held back, in (0, 0.5], as near as contexts allow: at least one of them, and never
+            all.
         seed: Decides which part.
 
     Returns:
