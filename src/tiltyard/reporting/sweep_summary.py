@@ -58,7 +58,7 @@ def best_of_tasks(results: Sequence[ExperimentResult]) -> set[int]:
 
 
 def counted(results: Sequence[ExperimentResult]) -> str:
-    """How many jobs there are, and on validation if so; how many failed, are from earlier runs, or did not run."""
+    """How many jobs there are, whether on validation, and how many failed, were kept, or did not run."""
     statuses = [result.status for result in results]
     where = " on validation" if any(result.split == "validation" for result in results) else ""
     parts = [f"{len(results)} jobs{where}", f"{statuses.count('failed')} failed"]
