@@ -116,6 +116,15 @@ def test_status_shows_the_latest_sweep_and_any_by_name(sweep, capsys):
         assert "no space left" in lines[5]
 
 
+def test_a_search_is_found_too(sweep, capsys):
+    searches = sweep.parents[1] / "searches"
+    searches.mkdir()
+    sweep.rename(searches / "budget")
+    for arguments in (["status"], ["status", "budget"]):
+        assert main(arguments) == 0
+        assert capsys.readouterr().out.startswith("sweep budget: 3/6 jobs")
+
+
 def test_a_sweep_whose_process_is_gone_says_what_to_do(sweep, capsys):
     write_text(sweep / FILE, json.dumps({"pid": os.getpid(), "started": 1.0}))
     assert main(["status"]) == 0
@@ -127,7 +136,9 @@ def test_wrong_sweeps_are_wrong_input(in_folder, capsys):
     assert main(["status", "morning"]) == 2
     assert main(["status", "--wach"]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert errors[0].startswith("error: there is no sweep below outputs/sweeps; start one")
+    assert errors[0].startswith(
+        "error: there is no sweep below outputs/sweeps or outputs/searches; start one"
+    )
     assert errors[1].startswith("error: there is no sweep 'morning'")
     assert len(errors) == 3
     with pytest.raises(InputError, match="not a sweep's folder"):

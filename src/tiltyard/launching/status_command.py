@@ -14,8 +14,8 @@ from tiltyard.reporting.console import Field, fitting, show, table, text
 from tiltyard.reporting.numbers import fraction
 from tiltyard.reporting.terminal import shown_path
 
-SWEEPS = Path("outputs/sweeps")
-"""Where sweeps leave their folders unless the config says otherwise."""
+SWEEPS, SEARCHES = Path("outputs/sweeps"), Path("outputs/searches")
+"""Where sweeps and searches leave their folders unless the config says otherwise."""
 
 
 def status(arguments: list[str]) -> None:
@@ -35,7 +35,7 @@ def status(arguments: list[str]) -> None:
         "sweep",
         nargs="?",
         metavar="SWEEP",
-        help=f"its folder, or its name below {SWEEPS}; default: the one that was started last",
+        help=f"its folder, or its name below {SWEEPS} or {SEARCHES}; default: the one started last",
     )
     parser.add_argument("--watch", action="store_true", help="go on showing it until it ends, or Ctrl-C")
     chosen = parser.parse_args(arguments)
@@ -46,16 +46,21 @@ def status(arguments: list[str]) -> None:
 
 
 def _named(name: str) -> Path:
-    for folder in (Path(name), SWEEPS / name):
+    for folder in (Path(name), SWEEPS / name, SEARCHES / name):
         if (folder / FILE).is_file():
             return folder
-    raise InputError(f"there is no sweep '{name}'", f"give its folder, or its name below {SWEEPS}")
+    raise InputError(
+        f"there is no sweep '{name}'", f"give its folder, or its name below {SWEEPS} or {SEARCHES}"
+    )
 
 
 def _latest() -> Path:
-    started = {file.parent: file.stat().st_mtime for file in SWEEPS.glob(f"*/{FILE}")}
+    found = [file for place in (SWEEPS, SEARCHES) for file in place.glob(f"*/{FILE}")]
+    started = {file.parent: file.stat().st_mtime for file in found}
     if not started:
-        raise InputError(f"there is no sweep below {SWEEPS}", "start one with -m, or give a sweep's folder")
+        raise InputError(
+            f"there is no sweep below {SWEEPS} or {SEARCHES}", "start one with -m, or give a sweep's folder"
+        )
     return max(started, key=lambda folder: started[folder])
 
 
