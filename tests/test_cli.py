@@ -50,6 +50,7 @@ WRONG_INPUT = [
     (["-m", "seed=0", "--cfg", "job"], "exclude each other"),
     (["timeout=5"], "timeout=5 is for sweeps"),
     (["-m", "timeout=0"], "timeout=0"),
+    (["-m", "timeout=5", "hydra/launcher=basic"], "this launcher cannot end jobs that hang"),
     (["-m", "model=lexical,lexicl"], "no option 'lexicl'"),
     (["-m", "seed=interval(0,1)"], "does not support sweep type"),
     (["-m", "seed=range(0)"], "the sweep has no combination"),

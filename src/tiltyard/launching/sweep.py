@@ -15,7 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from tiltyard.config import instantiate
-from tiltyard.errors import JobError, TiltyardError
+from tiltyard.errors import InputError, JobError, TiltyardError
 from tiltyard.files import write_text
 from tiltyard.launching.assignment import assign
 from tiltyard.launching.composing import Composer
@@ -59,6 +59,8 @@ def run_sweep(
     pins: dict[str, str] = {}
     composer = Composer(context.config_loader)
     jobs = plan_jobs(arguments, master, composer, pins)
+    if isinstance(launcher, Launcher) and any(job.experiment.timeout is not None for job in jobs):
+        raise InputError("this launcher cannot end jobs that hang", "leave out timeout, or hydra/launcher")
     if not jobs[0].experiment.plan:  # which changes nothing
         _end_dead_runs(jobs[0])
     expected = outlooks(jobs)
