@@ -142,6 +142,45 @@ def test_whatever_random_logits_write_parses(asked, seed):
     assert set(prediction.keys()) == set(asked.output_fields)
 
 
+def is_written(annotation, value):
+    """Whether a reply may have a value of a type."""
+    llguidance = pytest.importorskip("llguidance")
+    tokenizer = llguidance.LLTokenizer("byte")
+    matcher = llguidance.LLMatcher(tokenizer, reply_format(signature(answer=annotation)).grammar)
+    tokens = tokenizer.tokenize_str(f"[[ ## answer ## ]]\n{json.dumps([value])}\n\n[[ ## completed ## ]]")
+    return matcher.validate_tokens(tokens) == len(tokens)
+
+
+@given(st.integers(0, 9999), st.integers(0, 13), st.sampled_from([0, 1, 28, 29, 30, 31, 32]))
+@settings(deadline=None)
+def test_a_date_may_be_written_if_it_exists(year, month, day):
+    try:
+        datetime.date(year, month, day)
+        exists = True
+    except ValueError:
+        exists = False
+    assert is_written(list[datetime.date], f"{year:04}-{month:02}-{day:02}") is exists
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "exists"),
+    [
+        (datetime.date, "2024-02-29", True),
+        (datetime.date, "2023-02-29", False),
+        (datetime.date, "1900-02-29", False),
+        (datetime.datetime, "2024-02-29T23:59:59.5Z", True),
+        (datetime.datetime, "2023-02-29T10:00:00Z", False),
+        (datetime.datetime, "2024-01-01T23:59:60Z", False),
+        (datetime.time, "23:59:59+02:00", True),
+        (datetime.time, "23:59:60Z", False),
+        (datetime.timedelta, "P1DT2H", True),
+        (datetime.timedelta, "P999999999999D", False),
+    ],
+)
+def test_times_that_pydantic_refuses_are_not_written(annotation, value, exists):
+    assert is_written(list[annotation], value) is exists
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**31), limit=st.integers(140, 300))
 def test_a_reply_is_finished_within_its_limit(seed, limit):

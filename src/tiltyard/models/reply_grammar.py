@@ -40,6 +40,18 @@ _FORMATS = {
     *("email", "hostname", "ipv4", "ipv6", "uri", "uuid"),
 }
 """The formats of JSON strings that can be enforced; others are left to pydantic."""
+_YEAR = r"(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"
+_LEAP_YEAR = r"(\d\d(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)"
+_DAY = r"((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
+_DATE = rf"({_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)"
+_TIME = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"
+_PATTERNS = {
+    "date": f"^{_DATE}$",
+    "date-time": f"^{_DATE}T{_TIME}$",
+    "time": f"^{_TIME}$",
+    "duration": r"^[^0-9]*([0-9]{1,6}[^0-9]+)*$",
+}
+"""What pydantic demands beyond a format: dates that exist, no leap seconds, durations that it can hold."""
 _LARGEST = 10**15
 """Numbers in JSON stay below, where their type names no bound: a model may write digits without end."""
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
@@ -211,6 +223,8 @@ def _enforceable(schema: Any) -> Any:
         if not (key == "uniqueItems" and value is True)
         and not (key == "format" and isinstance(value, str) and value not in _FORMATS)
     }
+    if kept.get("format") in _PATTERNS:
+        kept.setdefault("pattern", _PATTERNS[kept["format"]])
     if kept.get("type") in ("integer", "number") and not _BOUNDS & kept.keys():
         kept |= {"minimum": -_LARGEST, "maximum": _LARGEST}
     if kept.get("type") == "object" and isinstance(kept.get("properties"), dict):
