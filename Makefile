@@ -14,7 +14,7 @@ run: setup ## Install if needed, then compare models before and after adaptation
 
 test: setup ## Install if needed, then run the tests; those that start servers and clusters come last
 	@$(BIN)/python -m pytest -n auto $(or $(ARGS),--ignore=tests/integration)
-	@$(if $(ARGS),,$(BIN)/python -m pytest -n 4 tests/integration)
+	@$(if $(ARGS),,$(BIN)/python -m pytest -n 4 --dist loadfile tests/integration)
 
 lint: setup ## Check style, types, import layers
 	@$(BIN)/ruff check .
