@@ -172,7 +172,8 @@ def test_a_fault_that_lasts_fails_every_example_at_once_and_says_why(fault, kind
     fake.share, fake.among = 1.0, [fault]
     evaluation, rows, failures = run(remote(max_concurrency=16), tmp_path)
 
-    assert len(fake.requests) == EXAMPLES
+    # No second try of an answered request; one whose connection was reset meanwhile is sent anew.
+    assert EXAMPLES <= len(fake.requests) <= EXAMPLES + 5
     assert len(rows) == EXAMPLES
     assert evaluation.score == 0.0
     assert Counter(failure["kind"] for failure in failures) == {kind: EXAMPLES}
