@@ -1,5 +1,6 @@
 """Worker processes, given chores instead of experiments: who runs what, and what a death costs."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,6 +15,9 @@ from tiltyard.launching import workers as workers_module
 from tiltyard.launching.assignment import INTERRUPTED
 from tiltyard.launching.workers import Workers
 from tiltyard.telemetry.activity import recording_activity
+
+GROWN = []
+"""What this process goes on holding in memory."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ class Chore:
             except KeyboardInterrupt:
                 (self.folder / "kept").touch()
                 return INTERRUPTED
+            finally:
+                if self.deed == "interrupted late":
+                    raise KeyboardInterrupt
 
     def _do(self) -> str:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -53,6 +60,17 @@ class Chore:
                 os._exit(5)
             case "sleep":
                 time.sleep(60)
+            case "raise":
+                raise OSError("No space left on device")
+            case "grow":
+                GROWN.append(bytearray(os.urandom(1 << 20)) * 400)
+                time.sleep(1.1)
+            case "leave a thread":
+                threading.Thread(target=time.sleep, args=(120,)).start()
+            case "leave a process":
+                multiprocessing.get_context("spawn").Process(target=time.sleep, args=(120,)).start()
+            case "unlink console":
+                (self.folder / "console.log").unlink()
             case "deaf":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 time.sleep(60)
@@ -119,6 +137,39 @@ def test_a_job_that_takes_too_long_is_told_to_stop_and_then_killed(work, tmp_pat
     }
     assert (tmp_path / "0/kept").exists()
     assert not (tmp_path / "1/kept").exists()
+
+
+def test_a_job_whose_process_cannot_even_explain_its_failure_costs_no_other(work):
+    ended = work(1, "raise", "write")
+    assert "No space left on device" in ended[0]
+    assert ended[1] == ""
+
+
+def test_a_worker_whose_memory_grows_goes_on(work, tmp_path):
+    assert work(1, "write", "grow", "write") == dict.fromkeys(range(3), "")
+    assert len({pid(tmp_path / str(number)) for number in range(3)}) == 1
+
+
+@pytest.mark.parametrize("left", ["thread", "process"])
+def test_what_a_job_leaves_behind_does_not_keep_the_sweep_from_ending(work, monkeypatch, left):
+    monkeypatch.setattr(workers_module, "LEAVING_SECONDS", 0.5)
+    begun = time.monotonic()
+    assert work(1, f"leave a {left}") == {0: ""}
+    assert time.monotonic() - begun < 30
+
+
+def test_a_signal_that_reaches_a_job_as_it_ends_does_not_end_the_sweep(work):
+    assert work(1, "interrupted late", "write") == {0: INTERRUPTED, 1: ""}
+
+
+def test_a_job_follows_in_another_process_than_one_that_was_told_to_stop(work, tmp_path):
+    ended = work(1, "write", {"deed": "sleep", "timeout": 1.5}, "write")
+    assert ended[0] == ended[2] == ""
+    assert pid(tmp_path / "0") == pid(tmp_path / "1") != pid(tmp_path / "2")
+
+
+def test_a_job_that_removes_its_console_file_has_ended_well(work):
+    assert work(1, "unlink console", "write") == {0: "", 1: ""}
 
 
 def interrupt_when(*files, times=1, number=signal.SIGINT):

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -37,7 +37,28 @@ def _leave_with(sweep_pid: int) -> None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     except psutil.NoSuchProcess:
         pass
-    os._exit(1)
+    _exit(1)
+
+
+def leave(seconds: float) -> None:
+    """Let this worker, which gets no more jobs, end within some seconds.
+
+    By itself it would wait for every thread and process that a job has left behind.
+    """
+
+    def insist() -> None:
+        time.sleep(seconds)
+        _exit(0)
+
+    threading.Thread(target=insist, name="leave", daemon=True).start()
+
+
+def _exit(code: int) -> None:
+    """End this process now, and those that its jobs have started, such as a model's server."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    os._exit(code)
 
 
 def carry_out(assignment: Assignment) -> str:
@@ -50,17 +71,19 @@ def carry_out(assignment: Assignment) -> str:
 def _console_in(file: Path) -> Iterator[None]:
     """Send what this process prints, C libraries included, into a file while a block runs."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    before = {number: os.dup(number) for number in (1, 2)}
     with file.open("ab") as console:
+        before = {number: os.dup(number) for number in (1, 2)}
         for number in before:
             os.dup2(console.fileno(), number)
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # a full disk is for the job to report
+                stream.flush()
         for number, kept in before.items():
             os.dup2(kept, number)
             os.close(kept)
-        if not file.stat().st_size:
-            file.unlink()
+        with suppress(OSError):
+            if not file.stat().st_size:
+                file.unlink()

@@ -22,14 +22,19 @@ from loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 from tiltyard.launching.assignment import INTERRUPTED, Assignment
 from tiltyard.launching.sharing import shares
 from tiltyard.launching.stopping import stop_requests
-from tiltyard.launching.worker import carry_out, prepare
+from tiltyard.launching.worker import carry_out, leave, prepare
 from tiltyard.launching.workforce import Ended
+from tiltyard.redaction import one_line
 from tiltyard.telemetry import activity
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 30.0
 """What a job that takes too long gets to keep what it has, before its worker is killed."""
+LEAVING_SECONDS = 10.0
+"""What a worker without a job gets to end: a thread or process that a job left may hold it for ever."""
+WEIGHTS_ARE_NO_LEAK = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
+"""Else loky replaces a worker whose memory has grown by 300 MB since its first job, weights and all."""
 _SECONDS_BETWEEN_LOOKS = 0.5
 _EXIT = re.compile(r"\{(?P<name>\w+)\((?P<code>-?\d+)\)")
 """How loky writes the exit code of a worker: ``{SIGKILL(-9)}``, ``{EXIT(3)}``."""
@@ -72,6 +77,8 @@ class Workers:
                     for worker in workers:
                         worker.look(to_stop=asked.to_stop, at_once=asked.at_once)
             finally:
+                for worker in workers:
+                    worker.release()
                 for worker in workers:
                     worker.dismiss()
             if asked.to_stop:
@@ -131,7 +138,10 @@ class Worker:
     def _submit(self, job: Assignment) -> "Future[str]":
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
-                max_workers=1, env=self._environment, initializer=prepare, initargs=(os.getpid(),)
+                max_workers=1,
+                env=WEIGHTS_ARE_NO_LEAK | self._environment,
+                initializer=prepare,
+                initargs=(os.getpid(),),
             )
         future: Future[str] = self._executor.submit(carry_out, job)
         return future
@@ -145,16 +155,23 @@ class Worker:
         assert self.job is not None
         assert self._future is not None
         number, self.job = self.job.number, None
-        try:
-            reason = self._future.result()
-        except (BrokenProcessPool, ShutdownExecutorError) as error:
-            self._discard()
-            reason = _cause(error)
+        match self._future.exception():
+            case None:
+                reason = self._future.result()
+            case BrokenProcessPool() | ShutdownExecutorError() as error:
+                self._discard()
+                reason = _cause(error)
+            case KeyboardInterrupt():  # it was told to stop when the job had just ended
+                reason = INTERRUPTED
+            case error:  # not even the reason could be written down, as on a full disk
+                reason = one_line(error)
+        if self._why:  # the signal may be under way still, and threads of a job that hung are not to go on
+            self.dismiss(kill=True)
         return number, self._why if reason and self._why else reason
 
     def look(self, *, to_stop: bool, at_once: bool) -> None:
         """Tell the job to stop where it is time, and kill it where that was of no use."""
-        if self.job is None:
+        if self.job is None or self._future is None or self._future.done():
             return
         now = time.monotonic()
         if at_once:
@@ -183,10 +200,20 @@ class Worker:
         with suppress(ProcessLookupError):
             os.kill(doing.pid, signal.SIGTERM)
 
-    def dismiss(self) -> None:
-        """End the process."""
+    def release(self) -> None:
+        """Tell a process that has no job to end within :data:`LEAVING_SECONDS`."""
+        if self._executor is not None and self.job is None:
+            with suppress(BrokenProcessPool, ShutdownExecutorError):  # it has ended
+                self._executor.submit(leave, LEAVING_SECONDS)
+
+    def dismiss(self, *, kill: bool = False) -> None:
+        """Wait until the process has ended; one that has a job is killed.
+
+        Args:
+            kill: Whether one that has none is killed as well.
+        """
         if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=self.job is not None)
+            self._executor.shutdown(wait=True, kill_workers=kill or self.job is not None)
         self._discard()
 
     def _discard(self) -> None:
