@@ -16,5 +16,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file; its folder is made when it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)  # noqa: PTH105 - says "atomic" to whoever reads it
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)  # noqa: PTH105 - says "atomic" to whoever reads it
+    except BaseException:  # on a full disk, what was written would take room for ever
+        partial.unlink(missing_ok=True)
+        raise
