@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,3 +63,11 @@ def test_a_process_is_alive_until_it_has_ended():
     assert Activity(pid=process.pid, host="elsewhere").is_alive() is None
     process.communicate(b"\n")
     assert not while_alive.is_alive()
+
+
+def test_a_process_lives_on_when_the_clock_is_set(monkeypatch):
+    before = Activity()
+    booted = psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: booted + 3600)  # as the system then says
+    assert psutil.Process().create_time() > before.started + 1800
+    assert before.is_alive()

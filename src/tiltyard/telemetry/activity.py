@@ -52,6 +52,8 @@ class Activity:
     """Their mean score, in [0, 1]; None while there is none."""
     run_id: str | None = None
     """The tracked run; None before it exists, and without tracking."""
+    booted: float = field(default_factory=psutil.boot_time)
+    """When its machine was started, in seconds since 1970 by the clock as it was then."""
 
     def is_alive(self) -> bool | None:
         """Whether its process still runs; None where that is on another machine and cannot be seen."""
@@ -59,8 +61,10 @@ class Activity:
             return None
         try:
             process = psutil.Process(self.pid)
-            # Numbers of processes are given again; psutil counts from when the machine thinks it was started.
-            is_later = process.create_time() > self.started + _CLOCK_SECONDS
+            # Numbers of processes are given again. Both times count from the machine's start: the clock may
+            # have been set.
+            created = process.create_time() - psutil.boot_time()
+            is_later = created > self.started - self.booted + _CLOCK_SECONDS
             return not is_later and bool(process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
