@@ -88,6 +88,15 @@ def test_what_has_ended_is_not_read_again(sweep):
     assert states[3] is State.WAITING
 
 
+def test_a_job_that_fails_after_it_has_written_a_result_is_seen_to_fail(sweep):
+    known = {job.number: job for job in read_sweep(sweep).jobs}
+    found = ExperimentResult.load(sweep / "0")
+    replace(found, error="every example failed").save()
+    failed = read_sweep(sweep, known).jobs[0]
+    assert failed.state is State.FAILED
+    assert failed.error == "every example failed"
+
+
 def test_a_display_shows_what_runs(sweep, capsys):
     from rich.console import Console
 

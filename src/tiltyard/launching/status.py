@@ -9,7 +9,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import Any
 
 from tiltyard.errors import InputError
 from tiltyard.launching.plan import PLAN_FILE
-from tiltyard.result import ExperimentResult
+from tiltyard.result import RESULT_FILE, ExperimentResult
 from tiltyard.telemetry.activity import Activity, read_activity
 
 
@@ -60,6 +60,8 @@ class JobStatus:
     """Why it failed."""
     estimated_seconds: float | None = None
     """How long the plan said that it would take."""
+    written: int | None = None
+    """When its result was written, as the file system counts; None while there is none."""
 
     def seconds_left(self, whole: float | None) -> float | None:
         """How long it will still take.
@@ -130,7 +132,8 @@ def read_sweep(folder: Path, known: Mapping[int, JobStatus] = MappingProxyType({
 
     Args:
         folder: The sweep's folder.
-        known: Jobs by their numbers that were looked at before: one that has ended is not read again.
+        known: Jobs by their numbers that were looked at before: one that has ended is not read again, unless
+            it has written another result since, as one does that could not be tracked.
 
     Raises:
         InputError: There is no sweep in the folder.
@@ -141,13 +144,22 @@ def read_sweep(folder: Path, known: Mapping[int, JobStatus] = MappingProxyType({
         raise InputError(
             f"{folder} is not a sweep's folder: it has no {PLAN_FILE}", "name another"
         ) from error
-    jobs = [
-        known[entry["job"]]
-        if entry["job"] in known and known[entry["job"]].state in SETTLED
-        else _status_of(entry, folder)
-        for entry in plan["jobs"]
-    ]
+    jobs = [_look(entry, folder, known.get(entry["job"])) for entry in plan["jobs"]]
     return SweepStatus(folder, read_activity(folder), tuple(jobs))
+
+
+def _look(entry: Mapping[str, Any], folder: Path, known: JobStatus | None) -> JobStatus:
+    written = _written(folder / entry["folder"])
+    if known is not None and known.state in SETTLED and written in (known.written, None):
+        return known
+    return replace(_status_of(entry, folder), written=written)
+
+
+def _written(place: Path) -> int | None:
+    try:
+        return (place / RESULT_FILE).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _status_of(entry: Mapping[str, Any], folder: Path) -> JobStatus:
