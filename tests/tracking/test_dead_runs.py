@@ -257,3 +257,22 @@ def test_what_a_sigkill_leaves_is_ended(tracking):
     [found] = runs(tracking, statuses=("KILLED",))
     assert found.params == {"seed": "0"}
     assert found.started.replace(microsecond=0) <= found.ended <= datetime.now(UTC)
+
+
+def test_a_run_that_goes_on_is_at_no_moment_that_of_a_dead_process(tracking, left, monkeypatch):
+    from mlflow import MlflowClient
+
+    run_id = left(GONE)
+    assert [dead.run_id for dead in end_dead_runs(tracking)] == [run_id]
+    update = MlflowClient.update_run
+
+    def update_while_another_starts(*args, **kwargs):
+        update(*args, **kwargs)
+        assert end_dead_runs(tracking) == []
+
+    monkeypatch.setattr(MlflowClient, "update_run", update_while_another_starts)
+    with tracking.go_on(run_id):
+        assert status_of(tracking, run_id) == "RUNNING"
+    run = tracking.connect(create=False).client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert ERROR not in run.data.tags

@@ -179,12 +179,16 @@ class MlflowRun:
         Raises:
             JobError: The store has no such run, or failed.
         """
+        client, call = connection.client, connection.call
+        run = cls(connection, run_id, {}, folder)
+        # Before it is RUNNING: whoever looks for dead runs is not to find it with the process that left it.
+        run.set_tags(this_process().tags() | {HEARTBEAT: Heartbeat.now()})
         try:
-            connection.call(lambda: connection.client.update_run(run_id, status="RUNNING"))
+            if ERROR in call(lambda: client.get_run(run_id)).data.tags:  # what ended it before is over
+                call(lambda: client.delete_tag(run_id, ERROR))
+            call(lambda: client.update_run(run_id, status="RUNNING"))
         except StoreFailureError as failure:
             raise _lost_store(connection, f"go on with run {run_id}", failure, folder) from failure
-        run = cls(connection, run_id, {}, folder)
-        run.set_tags(this_process().tags() | {HEARTBEAT: Heartbeat.now()})
         run._pulse.start()
         return run
 
