@@ -45,7 +45,7 @@ WRONG_INPUT = [
     (["-m", "hardware=slurm", "hydra.launcher.gpus_per_node=two"], 'hydra.launcher.gpus_per_node="two"'),
     (["-m", "hardware=slurm", "hydra.launcher.gpu=2"], "unknown key 'hydra.launcher.gpu'"),
     (["task=a=b"], "cannot read 'task=a=b'"),
-    (["model=lexical,tiny-gpt2"], "Ambiguous value"),
+    (["model=lexical,tiny-gpt2"], "gives several values to a single run; add -m"),
     (["-m", "seed=0,-1"], "job 1 (seed=-1): seed=-1"),
     (["-m", "seed=0", "--cfg", "job"], "exclude each other"),
     (["timeout=5"], "timeout=5 is for sweeps"),

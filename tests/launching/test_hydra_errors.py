@@ -16,7 +16,8 @@ from tiltyard.launching.hydra_errors import explain
         ("seed.x=3", "unknown key 'seed.x'"),
         ("task=a=b", "cannot read 'task=a=b'"),
         ("model=[a", "cannot read 'model=[a'"),
-        ("model=a,b", "model=a,b"),
+        ("model=a,b", "'model=a,b' gives several values to a single run; add -m to run every combination"),
+        ("seed=range(3)", "'seed=range(3)' gives several values to a single run; add -m"),
     ],
 )
 def test_hydras_refusals_become_one_line(override, words, composed):

@@ -5,6 +5,7 @@ InputError("no option 'gpt5' in group 'model'", "choose one of: lexical, tiny-gp
 """
 
 import difflib
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -17,6 +18,12 @@ from tiltyard.config import AXES
 from tiltyard.errors import InputError
 from tiltyard.signatures import TARGET, options_of, target_of
 
+_SEVERAL_VALUES = re.compile(
+    r"(?:Ambiguous value for argument|Sweep parameters) (?P<override>'.*')(?:$| requires --multirun)",
+    re.MULTILINE,
+)
+"""How Hydra refuses ``seed=0,1`` and ``seed=range(2)`` without ``--multirun``."""
+
 
 def explain(error: Exception) -> InputError | None:
     """The error in Tiltyard's words, or None when it is not about wrong input."""
@@ -26,6 +33,11 @@ def explain(error: Exception) -> InputError | None:
         return InputError(
             f"cannot read '{error.override}' ({_first_line(error)})",
             "write KEY=VALUE, and quote values with special characters, as in 'key=\"a, b\"'",
+        )
+    if isinstance(error, HydraException) and (several := _SEVERAL_VALUES.match(str(error))):
+        return InputError(
+            f"{several['override']} gives several values to a single run",
+            "add -m to run every combination; a list is written KEY=[a,b]",
         )
     if isinstance(error.__cause__, ConfigAttributeError | ConfigKeyError):
         return _unknown_key(error.__cause__)
