@@ -148,7 +148,9 @@ def test_the_plan_starts_nothing_and_leaves_nothing(tiltyard, in_folder):
     assert not (in_folder / "outputs").exists()
 
 
-@pytest.mark.parametrize("key", ["plan=true,false", "resume=true,false", "retry=failed,null"])
+@pytest.mark.parametrize(
+    "key", ["plan=true,false", "resume=true,false", "retry=failed,null", "hardware.workers=1,2"]
+)
 def test_what_decides_about_a_sweep_cannot_be_swept_over(tiltyard, in_folder, key):
     code, _, err = tiltyard(*FAST, key)
     assert code == 2

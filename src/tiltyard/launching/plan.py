@@ -33,6 +33,8 @@ SAME_FOR_ALL = {
     "retry": "it decides about the sweep as a whole",
 }
 """Keys that cannot be swept over, and why."""
+SAME_HARDWARE = {"workers": "all jobs share the workers: give one number, as in hardware.workers=4"}
+"""Options of the hardware that cannot be swept over, and why."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ def plan_jobs(
     for key, why in SAME_FOR_ALL.items():
         if any(getattr(job.experiment, key) != getattr(jobs[0].experiment, key) for job in jobs):
             raise InputError(f"'{key}' cannot be swept over", why)
+    for option, why in SAME_HARDWARE.items():
+        if any(
+            job.experiment.hardware.get(option) != jobs[0].experiment.hardware.get(option) for job in jobs
+        ):
+            raise InputError(f"'hardware.{option}' cannot be swept over", why)
     return jobs
 
 

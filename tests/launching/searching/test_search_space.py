@@ -66,11 +66,31 @@ def test_what_is_described_does_not_hang_on_order_or_on_what_cannot_change_a_sco
 
 @pytest.mark.parametrize(
     "argument",
-    ["a=shuffle(1,2)", "a=interval(1, 0)", "a=range(3, 3)", "hydra.verbose=a,b", "plan=true,false"],
+    [
+        "a=shuffle(1,2)",
+        "a=interval(1, 0)",
+        "a=range(3, 3)",
+        "hydra.verbose=a,b",
+        "plan=true,false",
+        "hardware.workers=1,2",
+    ],
 )
 def test_what_cannot_be_searched_is_refused(argument):
     with pytest.raises(InputError):
         read_space([argument], None)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("interval(1, 0)", "a: interval(1.0, 0.0) is empty; give a range from low to high"),
+        ("tag(log, interval(0, 1))", "a: a logarithmic scale has no 0.0; let the interval begin above 0"),
+    ],
+)
+def test_a_range_that_is_none_is_said_plainly(value, words):
+    with pytest.raises(InputError) as caught:
+        read_space([f"a={value}"], None)
+    assert str(caught.value) == words
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))

@@ -25,7 +25,7 @@ from optuna.distributions import (
 
 from tiltyard.config import OUTSIDE_FINGERPRINT
 from tiltyard.errors import InputError
-from tiltyard.launching.plan import SAME_FOR_ALL
+from tiltyard.launching.plan import SAME_FOR_ALL, SAME_HARDWARE
 
 LOG = "log"
 """The tag that has an interval searched on a logarithmic scale."""
@@ -182,6 +182,9 @@ def _parameter(override: Override, key: str) -> Parameter:
     for same, why in SAME_FOR_ALL.items():
         if key.partition(".")[0] == same:
             raise InputError(f"'{key}' cannot be searched over", why)
+    for option, why in SAME_HARDWARE.items():
+        if key == f"hardware.{option}":
+            raise InputError(f"'{key}' cannot be searched over", why)
     element = override.get_key_element()
     return Parameter(key, element[: len(element) - len(key)], _distribution(override, key))
 
@@ -192,7 +195,7 @@ def _distribution(override: Override, key: str) -> BaseDistribution:
         raise InputError(f"{key}: shuffle() is of no use in a search", "leave it out: the sampler draws")
     try:
         if isinstance(value, IntervalSweep):
-            return _interval(value)
+            return _interval(value, key)
         if isinstance(value, RangeSweep) and (stepped := _stepped(value)) is not None:
             return stepped
         choices = list(dict.fromkeys(override.sweep_string_iterator()))
@@ -205,11 +208,15 @@ def _distribution(override: Override, key: str) -> BaseDistribution:
         raise InputError(f"{key}: {error}", "give a range from low to high") from error
 
 
-def _interval(value: IntervalSweep) -> BaseDistribution:
+def _interval(value: IntervalSweep, key: str) -> BaseDistribution:
     """``interval(a, b)``, with both ends; ``int(interval(a, b))`` are the integers in it."""
     assert value.start is not None
     assert value.end is not None
     log = LOG in value.tags
+    if value.start > value.end:
+        raise ValueError(f"interval({value.start}, {value.end}) is empty")
+    if log and value.start <= 0:
+        raise InputError(f"{key}: a logarithmic scale has no {value.start}", "let the interval begin above 0")
     if isinstance(value.start, int) and isinstance(value.end, int):
         return IntDistribution(value.start, value.end, log=log)
     return FloatDistribution(value.start, value.end, log=log)
