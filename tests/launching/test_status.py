@@ -107,6 +107,17 @@ def test_a_display_shows_what_runs(sweep, capsys):
     assert "3  seed=3  evaluate 2/8, 1 failed, score 0.500" in " ".join(shown.split(" "))
 
 
+def test_a_narrow_display_has_the_counts_below_the_name(sweep, capsys):
+    from rich.console import Console
+
+    for width, lines in ((160, 1), (90, 2)):
+        Console(width=width).print(drawn(read_sweep(sweep), width))
+        shown = capsys.readouterr().out.splitlines()
+        assert shown[0].startswith("sweep night")
+        assert "3/6 jobs" in shown[lines - 1]
+        assert shown[lines].split()[0] == "3"
+
+
 def test_status_shows_the_latest_sweep_and_any_by_name(sweep, capsys):
     for arguments in (["status"], ["status", "night"], ["status", str(sweep)]):
         assert main(arguments) == 0
@@ -137,7 +148,15 @@ def test_a_search_is_found_too(sweep, capsys):
 def test_a_sweep_whose_process_is_gone_says_what_to_do(sweep, capsys):
     write_text(sweep / FILE, json.dumps({"pid": os.getpid(), "started": 1.0}))
     assert main(["status"]) == 0
-    assert "its process is gone; the same command runs the 3 left" in capsys.readouterr().out
+    assert (
+        "its process is gone; the same command runs the 3 left and the 1 that failed or"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_sweep_whose_process_is_gone_has_no_pace(sweep):
+    write_text(sweep / FILE, json.dumps({"pid": os.getpid(), "started": 1.0}))
+    assert headline(read_sweep(sweep)) == "3/6 jobs, 1 kept, 1 failed, 1 gone, 1 running"
 
 
 def test_wrong_sweeps_are_wrong_input(in_folder, capsys):

@@ -101,4 +101,6 @@ def _controller(sweep: SweepStatus) -> str:
         return f"run by {where}, which cannot be seen from here"
     if sweep.is_running:
         return f"running: {where}"
-    return f"its process is gone; the same command runs the {unfinished} left"
+    failed = sweep.count(State.FAILED)
+    again = f" and the {failed} that failed or were interrupted" if failed else ""
+    return f"its process is gone; the same command runs the {unfinished} left{again}"

@@ -2,7 +2,7 @@
 
 >>> with watching(folder) as ended:
 ...     ended(3, "")          # job 3 has ended by itself
-18:04:11 INFO    job 3 done in 42 s, score 0.412: task=tatqa_tiny seed=3 (4 of 60, about 14 min left)
+18:04:11 INFO    job 3 done in 42 s, score 0.412: task=tatqa_tiny seed=3 (4/60 jobs, about 14 min left)
 """
 
 import logging
@@ -98,9 +98,14 @@ def drawn(status: SweepStatus, width: int) -> RenderableType:
         width: Columns of the terminal.
     """
     ended = sum(1 for job in status.jobs if job.state in SETTLED)
-    head = Table.grid(padding=(0, 1, 0, 0))
+    name, counts = text(f"sweep {status.folder.name}", "bold"), text(headline(status))
     bar = ProgressBar(total=len(status.jobs), completed=ended, width=max(10, min(40, width // 4)))
-    head.add_row(text(f"sweep {status.folder.name}", "bold"), bar, text(headline(status)))
+    heads = [Table.grid(padding=(0, 1, 0, 0)) for _ in range(2)]
+    if name.cell_len + bar.width + counts.cell_len + 2 <= width:
+        heads[0].add_row(name, bar, counts)
+    else:
+        heads[0].add_row(name, bar)
+        heads[1].add_row(counts)
     running = [job for job in status.jobs if job.state is State.RUNNING]
     rows = Table.grid(padding=(0, 2, 0, 0))
     for job in running[:MOST_RUNNING]:
@@ -113,17 +118,17 @@ def drawn(status: SweepStatus, width: int) -> RenderableType:
     more = (
         [Text(f"      and {len(running) - MOST_RUNNING} more", "dim")] if len(running) > MOST_RUNNING else []
     )
-    return Group(head, rows, *more)
+    return Group(*(head for head in heads if head.row_count), rows, *more)
 
 
 def headline(status: SweepStatus) -> str:
     """The counts of a sweep, its pace and the time left: ``12/60 jobs, 1 failed, 3.2/min, 14 min left``."""
     ended = sum(1 for job in status.jobs if job.state in SETTLED)
-    parts = [f"{ended}/{len(status.jobs)} jobs"]
+    parts = [f"{ended}/{len(status.jobs)} job" + "s" * (len(status.jobs) != 1)]
     for state in (State.KEPT, State.FAILED, State.GONE, State.RUNNING):
         if counted := status.count(state):
             parts.append(f"{counted} {state.value}")
-    if ended < len(status.jobs):
+    if ended < len(status.jobs) and status.is_running is not False:
         if pace := status.per_minute():
             parts.append(f"{pace:.1f}/min" if pace >= 1 else f"{60 * pace:.1f}/h")
         if (left := status.seconds_left()) is not None:
@@ -169,12 +174,13 @@ def _tell_end(status: SweepStatus, number: int) -> None:
     if job.state is not State.DONE:
         _tell_failure(status, number)
         return
+    varied = status.varied(job)
     logger.info(
-        "job %d done in %s, score %s: %s (%s)",
+        "job %d done in %s, score %s%s (%s)",
         number,
         span(job.seconds or 0.0),
         fraction(job.score),
-        status.varied(job),
+        f": {varied}" if varied else "",
         headline(status),
     )
 
@@ -182,7 +188,8 @@ def _tell_end(status: SweepStatus, number: int) -> None:
 def _tell_failure(status: SweepStatus, number: int) -> None:
     job = next(job for job in status.jobs if job.number == number)
     if job.state is not State.DONE:
-        logger.error("job %d failed (%s): %s", number, status.varied(job), job.error)
+        varied = status.varied(job)
+        logger.error("job %d failed%s: %s", number, f" ({varied})" if varied else "", job.error)
 
 
 def follow(folder: Path) -> None:

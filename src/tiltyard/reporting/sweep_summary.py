@@ -61,7 +61,7 @@ def counted(results: Sequence[ExperimentResult]) -> str:
     """How many jobs there are, whether on validation, and how many failed, were kept, or did not run."""
     statuses = [result.status for result in results]
     where = " on validation" if any(result.split == "validation" for result in results) else ""
-    parts = [f"{len(results)} jobs{where}", f"{statuses.count('failed')} failed"]
+    parts = [f"{len(results)} job{'s' * (len(results) != 1)}{where}", f"{statuses.count('failed')} failed"]
     parts += [f"{statuses.count('kept')} kept from earlier runs"] if "kept" in statuses else []
     parts += [f"{statuses.count('not run')} not run"] if "not run" in statuses else []
     return ", ".join(parts)
