@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tiltyard.launching.status import read_sweep
 from tiltyard.tracking.reader import earlier_runs
 from tiltyard.tracking.recorder import LocalTracking
 
@@ -56,6 +57,7 @@ def test_a_job_that_comes_to_harm_fails_alone_and_runs_the_next_time(tmp_path):
     assert [job["status"] for job in jobs] == ["ok", "failed", "failed", "failed", "failed"]
     reasons = [job["error"] for job in jobs]
     assert reasons[1].startswith("its process was killed by SIGKILL")
+    assert read_sweep(tmp_path / "first").jobs[1].seconds > 0.0
     assert "sys.exit(3)" in reasons[2]
     assert reasons[3].startswith("RuntimeError: it broke")
     assert reasons[4] == "it took longer than timeout=15 seconds"

@@ -5,6 +5,7 @@ has finished in an earlier run is taken from there.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,8 @@ def write_off(job: PlannedJob, reason: str) -> None:
         found = ExperimentResult.load(job.folder)
     except (OSError, ValueError):
         found = ExperimentResult.failed(job.experiment, job.folder, reason)
+        if doing is not None:
+            found = replace(found, seconds=time.time() - doing.started)
     if not (ended_well and not found.error):
         replace(found, error=found.error or reason, overrides=tuple(job.overrides)).save()
 
