@@ -99,9 +99,10 @@ def drawn(status: SweepStatus, width: int) -> RenderableType:
     """
     ended = sum(1 for job in status.jobs if job.state in SETTLED)
     name, counts = text(f"sweep {status.folder.name}", "bold"), text(headline(status))
-    bar = ProgressBar(total=len(status.jobs), completed=ended, width=max(10, min(40, width // 4)))
+    length = max(10, min(40, width // 4))
+    bar = ProgressBar(total=len(status.jobs), completed=ended, width=length)
     heads = [Table.grid(padding=(0, 1, 0, 0)) for _ in range(2)]
-    if name.cell_len + bar.width + counts.cell_len + 2 <= width:
+    if name.cell_len + length + counts.cell_len + 2 <= width:
         heads[0].add_row(name, bar, counts)
     else:
         heads[0].add_row(name, bar)
