@@ -159,6 +159,14 @@ def test_a_sweep_whose_process_is_gone_has_no_pace(sweep):
     assert headline(read_sweep(sweep)) == "3/6 jobs, 1 kept, 1 failed, 1 gone, 1 running"
 
 
+def test_watching_a_sweep_of_another_machine_ends_with_its_jobs(sweep, capsys):
+    plan = json.loads((sweep / "plan.json").read_text())
+    write_text(sweep / "plan.json", json.dumps(plan | {"jobs": plan["jobs"][:3]}))
+    write_text(sweep / FILE, json.dumps({"pid": 1, "host": "elsewhere", "started": 1.0}))
+    assert main(["status", "--watch"]) == 0
+    assert "sweep night: 3/3 jobs" in capsys.readouterr().out
+
+
 def test_wrong_sweeps_are_wrong_input(in_folder, capsys):
     assert main(["status"]) == 2
     assert main(["status", "morning"]) == 2

@@ -129,10 +129,10 @@ def test_what_a_job_prints_is_in_its_folder_even_if_it_dies(work, tmp_path, capf
 
 def test_a_job_that_takes_too_long_is_told_to_stop_and_then_killed(work, tmp_path, monkeypatch):
     monkeypatch.setattr(workers_module, "GRACE_SECONDS", 1.0)
-    ended = work(2, {"deed": "sleep", "timeout": 1.5}, {"deed": "deaf", "timeout": 1.5}, {"timeout": 60})
+    ended = work(2, {"deed": "sleep", "timeout": 4.5}, {"deed": "deaf", "timeout": 4.5}, {"timeout": 60})
     assert ended == {
-        0: "it took longer than timeout=1.5 seconds",
-        1: "it took longer than timeout=1.5 seconds",
+        0: "it took longer than timeout=4.5 seconds",
+        1: "it took longer than timeout=4.5 seconds",
         2: "",
     }
     assert (tmp_path / "0/kept").exists()

@@ -22,7 +22,7 @@ from tiltyard.launching.assignment import assign
 from tiltyard.launching.composing import Composer
 from tiltyard.launching.dry_run import headline
 from tiltyard.launching.identity import SweepIdentity
-from tiltyard.launching.job import store_flags
+from tiltyard.launching.job import end_on_sigterm, store_flags
 from tiltyard.launching.outlook import NEEDED, Fate, Outlook, outlooks
 from tiltyard.launching.plan import PlannedJob, plan_jobs, write_plan
 from tiltyard.launching.watching import watching
@@ -57,6 +57,7 @@ def run_sweep(
         InputError: A combination is wrong; no job has been started.
         JobError: At least one job failed; the others have run.
     """
+    end_on_sigterm()
     pins: dict[str, str] = {}
     composer = Composer(context.config_loader)
     jobs = plan_jobs(arguments, master, composer, pins)
@@ -167,7 +168,10 @@ def _work(
 
         def ended(number: int, reason: str) -> None:
             if reason:
-                write_off(of_number[number], reason)
+                try:
+                    write_off(of_number[number], reason)
+                except OSError as error:  # a full disk; the others may still end well
+                    logger.error("Job %d: %s (%s)", number, reason, error)  # noqa: TRY400 - one line says all
             tell(number)
 
         workforce.work([assign(job, composer, master) for job in waiting], ended)

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from tiltyard.launching.dry_run import span
 from tiltyard.launching.status import SETTLED, JobStatus, State, SweepStatus, read_sweep
-from tiltyard.reporting.console import text
+from tiltyard.reporting.console import show, text
 from tiltyard.reporting.numbers import fraction
 
 logger = logging.getLogger(__name__)
@@ -201,10 +201,17 @@ def follow(folder: Path) -> None:
     """
     watch = Watch(folder)
     if not sys.stderr.isatty():
-        while (status := watch.look()).is_running is not False:
-            logger.info("%s", headline(status))
+        while _goes_on(status := watch.look()):
+            show(text(headline(status)))
             time.sleep(SECONDS_BETWEEN_LINES)
         return
     with _display(watch):
-        while watch.look().is_running is not False:
+        while _goes_on(watch.look()):
             time.sleep(1.0)
+
+
+def _goes_on(status: SweepStatus) -> bool:
+    """Whether there is something to wait for; a process on another machine is seen by its jobs only."""
+    if status.is_running is None:
+        return any(job.state not in SETTLED for job in status.jobs)
+    return status.is_running
