@@ -6,6 +6,8 @@
 """
 
 import json
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +26,11 @@ from tiltyard.launching.checking import resolve_job
 from tiltyard.launching.outlook import Outlook
 from tiltyard.result import run_name
 
+logger = logging.getLogger(__name__)
+
 PLAN_FILE = "plan.json"
+SECONDS_BETWEEN_LINES = 5.0
+"""How often a log hears of a plan that takes long: a combination takes about 0.06 s."""
 SAME_FOR_ALL = {
     "split": "scores on different splits do not compare: give one split, as in split=validation",
     "tracking": "the runs of a sweep are kept in one store",
@@ -72,10 +78,13 @@ def plan_jobs(
                 f"'{override.get_key_element()}' cannot be swept over",
                 "a sweep has one launcher and one set of Hydra settings; start one sweep for each",
             )
-    jobs = [
-        plan_job(number, list(combination), master, loader, pins)
-        for number, combination in enumerate(_combinations(overrides))
-    ]
+    combinations = _combinations(overrides)
+    jobs, told = [], time.monotonic()
+    for number, combination in enumerate(combinations):
+        jobs.append(plan_job(number, list(combination), master, loader, pins))
+        if time.monotonic() - told >= SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            logger.info("%d of %d combinations are checked", len(jobs), len(combinations))
     if not jobs:
         raise InputError("the sweep has no combination", "give every key at least one value")
     if len({job.folder for job in jobs}) < len(jobs):
