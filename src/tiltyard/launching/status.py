@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -101,8 +102,12 @@ class SweepStatus:
 
     def varied(self, job: JobStatus) -> str:
         """The overrides that tell a job from the others; all of them where there is one job."""
-        shared = set.intersection(*(set(other.overrides) for other in self.jobs))
-        return " ".join(word for word in job.overrides if word not in shared or len(self.jobs) == 1)
+        return " ".join(word for word in job.overrides if word not in self._shared or len(self.jobs) == 1)
+
+    @cached_property
+    def _shared(self) -> set[str]:
+        """The overrides that all jobs have."""
+        return set.intersection(*(set(job.overrides) for job in self.jobs))
 
     def seconds_left(self) -> float | None:
         """How long the rest will take, by the plan and by the jobs that are done; None if unknown."""
