@@ -261,3 +261,7 @@ def test_clusters_that_look_all_alike_count_at_most_as_independent_examples():
 
     assert found.method == "wilson-clustered"
     assert (found.low, found.high) == pytest.approx(independent)
+
+
+def test_a_spread_too_small_to_compute_with_is_none():
+    assert interval([0.0, 0.0, 0.0, 0.0, 2.8e-260]).method == "wilson-bound"

@@ -93,10 +93,10 @@ def interval(
         return _clustered(sample, clusters, confidence)
     if np.all((sample == 0) | (sample == 1)):
         return _wilson(sample, confidence)
-    if sample.size < FEWEST_FOR_SPREAD or np.ptp(sample) == 0:
+    variance = float(sample.var(ddof=1)) / sample.size if sample.size > 1 else 0.0
+    if sample.size < FEWEST_FOR_SPREAD or variance < NO_SPREAD:
         return _bound(float(sample.mean()), sample.size, confidence)
     if sample.size < FEWEST_FOR_BOOTSTRAP:
-        variance = float(sample.var(ddof=1)) / sample.size
         return Interval(*of_variance(float(sample.mean()), variance, sample.size - 1, confidence), "wilson-t")
     return _bootstrap(sample, confidence, seed)
 
