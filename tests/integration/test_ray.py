@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -116,7 +117,7 @@ def results(folder: Path) -> dict[str, ExperimentResult]:
     return {result.labels.model: result for result in found}
 
 
-def activity(folder: Path, least: int) -> dict[str, object]:
+def activity(folder: Path, least: int) -> dict[str, Any]:
     """What the first job is doing, once it has done some examples."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -150,7 +151,7 @@ def test_jobs_that_die_or_hang_end_alone(sweep, tmp_path):
 
 def test_ctrl_c_lets_the_running_job_keep_its_rows(sweep, tmp_path):
     process = sweep("model=slow", "seed=0,1,2")
-    pid = activity(tmp_path, least=1)["pid"]
+    pid = activity(tmp_path, least=1)["process"]["pid"]
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
@@ -162,7 +163,7 @@ def test_ctrl_c_lets_the_running_job_keep_its_rows(sweep, tmp_path):
 
 def test_no_job_outlives_a_sweep_that_is_killed(sweep, tmp_path):
     process = sweep("model=slow", "seed=0")
-    pid = activity(tmp_path, least=1)["pid"]
+    pid = activity(tmp_path, least=1)["process"]["pid"]
     process.kill()
     assert gone(pid)
 

@@ -30,7 +30,7 @@ def test_the_run_of_a_killed_worker_is_killed_with_the_reason(in_folder: Path) -
             if doing and doing[0] is not None and doing[0].run_id is not None:
                 break
             time.sleep(0.05)
-        os.kill(doing[0].pid, signal.SIGKILL)
+        os.kill(doing[0].process.pid, signal.SIGKILL)
         assert process.wait(60) == 1
     finally:
         process.kill()

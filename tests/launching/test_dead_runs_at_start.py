@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tiltyard.cli import main
-from tiltyard.tracking.processes import BEGAN, this_process
+from tiltyard.telemetry.processes import BEGAN, this_process
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.recorder import LocalTracking
 from tiltyard.tracking.store import open_store

@@ -3,9 +3,8 @@
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-import psutil
 import pytest
 
 from tiltyard.cli import main
@@ -17,7 +16,13 @@ from tiltyard.launching.status import State, read_sweep
 from tiltyard.launching.watching import drawn, headline
 from tiltyard.result import ExperimentResult
 from tiltyard.telemetry import activity
-from tiltyard.telemetry.activity import FILE, Activity, recording_activity
+from tiltyard.telemetry.activity import FILE, recording_activity
+from tiltyard.telemetry.processes import this_process
+
+
+def write_activity(folder, started=1.0, **changed):
+    process = asdict(replace(this_process(), **changed))
+    write_text(folder / FILE, json.dumps({"process": process, "started": started}))
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def sweep(in_folder, composed):
     ]
     write_text(folder / "plan.json", json.dumps({"sweep": "night", "jobs": jobs}))
     SweepIdentity("night", None).save(folder)
-    write_text(folder / FILE, json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
+    write_activity(folder, started=time.time() - 60)
     cfg = resolve(composed("model=lexical", "task=iot_tiny"))
     blank = [ExperimentResult.failed(cfg, folder / str(number), "") for number in range(3)]
     replace(blank[0], metrics={"score": 0.75}, seconds=10.0).save()
@@ -48,8 +53,7 @@ def sweep(in_folder, composed):
         activity.SECONDS_BETWEEN_WRITES, before = 0.0, activity.SECONDS_BETWEEN_WRITES
         activity.advance(0.0, failed=True)
         activity.SECONDS_BETWEEN_WRITES = before
-    gone = Activity(pid=os.getpid(), started=time.time() - 10**6)  # a process of long ago
-    write_text(folder / "4" / FILE, json.dumps({"pid": gone.pid, "started": gone.started}))
+    write_activity(folder / "4", began="1")  # a process of long ago
     return folder
 
 
@@ -123,7 +127,7 @@ def test_status_shows_the_latest_sweep_and_any_by_name(sweep, capsys):
         assert main(arguments) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith("sweep night: 3/6 jobs")
-        assert lines[1] == f"running: process {os.getpid()} on {Activity().host}"
+        assert lines[1] == f"running: process {os.getpid()} on {this_process().host}"
         assert [line.split()[:3] for line in lines[4:10]] == [
             ["0", "seed=0", "done"],
             ["1", "seed=1", "failed"],
@@ -146,7 +150,7 @@ def test_a_search_is_found_too(sweep, capsys):
 
 
 def test_a_sweep_whose_process_is_gone_says_what_to_do(sweep, capsys):
-    write_text(sweep / FILE, json.dumps({"pid": os.getpid(), "started": 1.0}))
+    write_activity(sweep, began="1")
     assert main(["status"]) == 0
     assert (
         "its process is gone; the same command runs the 3 left and the 1 that failed or"
@@ -155,14 +159,14 @@ def test_a_sweep_whose_process_is_gone_says_what_to_do(sweep, capsys):
 
 
 def test_a_sweep_whose_process_is_gone_has_no_pace(sweep):
-    write_text(sweep / FILE, json.dumps({"pid": os.getpid(), "started": 1.0}))
+    write_activity(sweep, began="1")
     assert headline(read_sweep(sweep)) == "3/6 jobs, 1 kept, 1 failed, 1 gone, 1 running"
 
 
 def test_watching_a_sweep_of_another_machine_ends_with_its_jobs(sweep, capsys):
     plan = json.loads((sweep / "plan.json").read_text())
     write_text(sweep / "plan.json", json.dumps(plan | {"jobs": plan["jobs"][:3]}))
-    write_text(sweep / FILE, json.dumps({"pid": 1, "host": "elsewhere", "started": 1.0}))
+    write_activity(sweep, host="elsewhere")
     assert main(["status", "--watch"]) == 0
     assert "sweep night: 3/3 jobs" in capsys.readouterr().out
 

@@ -1,14 +1,15 @@
 import os
 import subprocess
 import sys
-import time
+from dataclasses import replace
 
-import psutil
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tiltyard.telemetry import activity
 from tiltyard.telemetry.activity import FILE, Activity, read_activity, recording_activity
+from tiltyard.telemetry.processes import this_process
 
 
 def test_a_folder_tells_what_its_job_does(tmp_path):
@@ -20,7 +21,7 @@ def test_a_folder_tells_what_its_job_does(tmp_path):
         activity.advance(0.0, failed=True)
         activity.phase("record")
     found = read_activity(tmp_path / "job")
-    assert (found.pid, found.run_id, found.phase, found.done) == (os.getpid(), "ab12", "record", 0)
+    assert (found.process.pid, found.run_id, found.phase, found.done) == (os.getpid(), "ab12", "record", 0)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=20))
@@ -55,19 +56,28 @@ def test_a_folder_without_a_job_has_no_activity(tmp_path):
     assert read_activity(tmp_path) is None
 
 
-def test_a_process_is_alive_until_it_has_ended():
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    while_alive = Activity(pid=process.pid, started=time.time() + 1)
-    assert while_alive.is_alive()
-    assert not Activity(pid=process.pid, started=time.time() - 3600).is_alive()  # that was another process
-    assert Activity(pid=process.pid, host="elsewhere").is_alive() is None
+def test_a_process_is_alive_until_it_has_ended(tmp_path):
+    work = (
+        "import sys; from pathlib import Path; from tiltyard.telemetry.activity import recording_activity\n"
+    )
+    work += "with recording_activity(Path(sys.argv[1])): print(flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", work, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline()
+    assert read_activity(tmp_path).is_alive()
     process.communicate(b"\n")
-    assert not while_alive.is_alive()
+    assert read_activity(tmp_path).is_alive() is False
 
 
-def test_a_process_lives_on_when_the_clock_is_set(monkeypatch):
-    before = Activity()
-    booted = psutil.boot_time()
-    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: booted + 3600)  # as the system then says
-    assert psutil.Process().create_time() > before.started + 1800
-    assert before.is_alive()
+@pytest.mark.parametrize(
+    ("changed", "alive"),
+    [
+        ({}, True),
+        ({"began": "1"}, False),  # its number was given to another process
+        ({"machine": "an-earlier-start"}, False),
+        ({"host": "elsewhere"}, None),
+    ],
+)
+def test_a_process_is_known_by_more_than_its_number(changed, alive):
+    assert Activity(process=replace(this_process(), **changed)).is_alive() is alive

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 
 from tiltyard.errors import JobError
+from tiltyard.telemetry.processes import BEGAN, HOST, MACHINE, PID, _start_of, this_process
 from tiltyard.tracking.dead_runs import WITHOUT_SIGN_S, end_dead_runs, end_run
 from tiltyard.tracking.heartbeat import SILENT_AFTER_S
-from tiltyard.tracking.processes import BEGAN, HOST, MACHINE, PID, _start_of, this_process
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.recorder import LocalTracking, NoTracking
 from tiltyard.tracking.tags import DESCRIPTION, ERROR, HEARTBEAT, KIND, PARENT

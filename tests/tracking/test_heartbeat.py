@@ -5,8 +5,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from tiltyard.errors import JobError
+from tiltyard.telemetry.processes import Sight, seen
 from tiltyard.tracking.heartbeat import Pulse
-from tiltyard.tracking.processes import Sight, seen
 from tiltyard.tracking.reader import runs
 from tiltyard.tracking.tags import ERROR, HEARTBEAT
 

@@ -91,12 +91,12 @@ def _state(job: JobStatus) -> Text:
 
 
 def _controller(sweep: SweepStatus) -> str:
-    process, unfinished = sweep.controller, sweep.count(State.WAITING, State.GONE, State.RUNNING)
+    controller, unfinished = sweep.controller, sweep.count(State.WAITING, State.GONE, State.RUNNING)
     if not unfinished:
         return "ended"
-    if process is None:
+    if controller is None:
         return "it has not started a job"
-    where = f"process {process.pid} on {process.host}"
+    where = f"process {controller.process.pid} on {controller.process.host}"
     if sweep.is_running is None:
         return f"run by {where}, which cannot be seen from here"
     if sweep.is_running:

@@ -198,7 +198,7 @@ class Worker:
         if grace is not None:
             self._kill_at = time.monotonic() + grace
         with suppress(ProcessLookupError):
-            os.kill(doing.pid, signal.SIGTERM)
+            os.kill(doing.process.pid, signal.SIGTERM)
 
     def release(self) -> None:
         """Tell a process that has no job to end within :data:`LEAVING_SECONDS`."""

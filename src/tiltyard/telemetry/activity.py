@@ -5,12 +5,10 @@
 ...     phase("evaluate", total=240)
 ...     advance(score=1.0, failed=False)
 >>> read_activity(folder)
-Activity(pid=4711, host='node3', phase='evaluate', done=1, total=240, failed=0, score=1.0, …)
+Activity(process=ProcessIdentity(host='node3', …), phase='evaluate', done=1, total=240, score=1.0, …)
 """
 
 import json
-import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,23 +17,19 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import psutil
-
 from tiltyard.files import write_text
+from tiltyard.telemetry.processes import ProcessIdentity, Sight, this_process
 
 FILE = "activity.json"
 SECONDS_BETWEEN_WRITES = 1.0
-_CLOCK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Activity:
     """What a job is doing."""
 
-    pid: int = field(default_factory=os.getpid)
-    """Its process."""
-    host: str = field(default_factory=socket.gethostname)
-    """The machine that its process is on."""
+    process: ProcessIdentity = field(default_factory=this_process)
+    """Who does it."""
     started: float = field(default_factory=time.time)
     """When it began, in seconds since 1970."""
     phase: str = "start"
@@ -52,22 +46,17 @@ class Activity:
     """Their mean score, in [0, 1]; None while there is none."""
     run_id: str | None = None
     """The tracked run; None before it exists, and without tracking."""
-    booted: float = field(default_factory=psutil.boot_time)
-    """When its machine was started, in seconds since 1970 by the clock as it was then."""
 
     def is_alive(self) -> bool | None:
-        """Whether its process still runs; None where that is on another machine and cannot be seen."""
-        if self.host != socket.gethostname():
-            return None
-        try:
-            process = psutil.Process(self.pid)
-            # Numbers of processes are given again. Both times count from the machine's start: the clock may
-            # have been set.
-            created = process.create_time() - psutil.boot_time()
-            is_later = created > self.started - self.booted + _CLOCK_SECONDS
-            return not is_later and bool(process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return False
+        """Whether its process still runs; None where that cannot be seen, as on another machine."""
+        match self.process.seen():
+            case Sight.ALIVE:
+                return True
+            case Sight.GONE:
+                return False
+        # It is not here, or this machine has been started again since.
+        here = this_process()
+        return False if self.process.host == here.host and self.process.machine != here.machine else None
 
 
 class _Recorder:
@@ -154,6 +143,7 @@ def tracked_as(run_id: str | None) -> None:
 def read_activity(folder: Path) -> Activity | None:
     """What the job of a folder is doing, or did last; None where it has not begun."""
     try:
-        return Activity(**json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return Activity(**plain | {"process": ProcessIdentity(**plain["process"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -18,10 +18,10 @@ from typing import Any
 
 from tiltyard.errors import JobError
 from tiltyard.redaction import redact
+from tiltyard.telemetry.processes import HOST, Sight, seen
 from tiltyard.tracking.connection import Connection, StoreFailureError
 from tiltyard.tracking.heartbeat import SILENT_AFTER_S
 from tiltyard.tracking.params import TAG_LIMIT, shorten
-from tiltyard.tracking.processes import HOST, Sight, seen
 from tiltyard.tracking.recorder import Tracking
 from tiltyard.tracking.tags import DESCRIPTION, ERROR, HEARTBEAT, KIND, PARENT
 

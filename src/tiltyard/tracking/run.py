@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from tiltyard.errors import InputError, JobError, TiltyardError
 from tiltyard.redaction import one_line, redact
+from tiltyard.telemetry.processes import this_process
 from tiltyard.tracking.buffer import MetricBuffer
 from tiltyard.tracking.connection import Connection, StoreFailureError
 from tiltyard.tracking.heartbeat import FLUSH_EVERY_S, HEARTBEAT_EVERY_S, Heartbeat, Pulse
 from tiltyard.tracking.params import DESCRIPTION_LIMIT, TAG_LIMIT, legal_name, shorten
-from tiltyard.tracking.processes import this_process
 from tiltyard.tracking.tags import ERROR, HEARTBEAT
 
 if TYPE_CHECKING:

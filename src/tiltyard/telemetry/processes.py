@@ -1,4 +1,4 @@
-"""Which process records a run, in its tags, and whether that process still lives.
+"""Which process works on something, as tags of a run for example, and whether it still lives.
 
 >>> me = this_process()
 >>> seen(me.tags())
@@ -57,6 +57,18 @@ class ProcessIdentity:
         """The identity as tags of a run."""
         return {HOST: self.host, MACHINE: self.machine, PID: str(self.pid), BEGAN: self.began}
 
+    def seen(self) -> Sight:
+        """What can be seen of it from here; GONE is certain, also for a process that another user started."""
+        if not self.machine or not self.began:
+            return Sight.UNKNOWN
+        if (self.host, self.machine) != (socket.gethostname(), _machine()):
+            return Sight.UNKNOWN
+        try:
+            began = _start_of(self.pid)
+        except OSError:
+            return Sight.UNKNOWN
+        return Sight.ALIVE if began == self.began else Sight.GONE
+
     @classmethod
     def of_tags(cls, tags: Mapping[str, str]) -> Self | None:
         """The identity in a run's tags; None where they hold none."""
@@ -77,20 +89,9 @@ def this_process() -> ProcessIdentity:
 
 
 def seen(tags: Mapping[str, str]) -> Sight:
-    """What can be seen from here of the process that a run's tags name.
-
-    GONE is certain, also for a process that another user started.
-    """
+    """What can be seen from here of the process that a run's tags name."""
     process = ProcessIdentity.of_tags(tags)
-    if process is None or not process.machine or not process.began:
-        return Sight.UNKNOWN
-    if (process.host, process.machine) != (socket.gethostname(), _machine()):
-        return Sight.UNKNOWN
-    try:
-        began = _start_of(process.pid)
-    except OSError:
-        return Sight.UNKNOWN
-    return Sight.ALIVE if began == process.began else Sight.GONE
+    return Sight.UNKNOWN if process is None else process.seen()
 
 
 @cache

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tiltyard.tracking import processes
-from tiltyard.tracking.processes import BEGAN, HOST, MACHINE, PID, Sight, seen, this_process
+from tiltyard.telemetry import processes
+from tiltyard.telemetry.processes import BEGAN, HOST, MACHINE, PID, Sight, seen, this_process
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_processes_are_seen_without_proc(sleeper, without_proc):
 def test_a_fork_has_an_identity_of_its_own():
     code = (
         "import os, sys\n"
-        "from tiltyard.tracking.processes import this_process\n"
+        "from tiltyard.telemetry.processes import this_process\n"
         "mine = this_process()\n"
         "if os.fork() == 0:\n"
         "    os._exit(this_process() == mine)\n"
